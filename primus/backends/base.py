@@ -1,0 +1,39 @@
+"""The contract between Primus and a training framework. registry.py finds the implementations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Protocol
+
+from primus.errors import Problem
+from primus.experiment import Experiment, Schema
+from primus.job import Job, Resources
+
+Resume = Literal["auto", "require", "never"]
+"""`auto` resumes when a checkpoint exists, `require` fails without one, `never` starts from zero."""
+
+
+class Backend(Protocol):
+    """A training framework that Primus can run. Everything here is light: no import of torch."""
+
+    name: str
+    """As in `--backend` and `framework:`."""
+
+    packages: tuple[str, ...]
+    """Top-level import names that the workers need; a missing one is reported before launch."""
+
+    def schema(self) -> Schema:
+        """Every key that an experiment may set."""
+        ...
+
+    def check(self, experiment: Experiment, resources: Resources | None = None) -> list[Problem]:
+        """Problems between keys, and with `resources` between keys and topology; the schema's own are not repeated."""
+        ...
+
+    def newest_checkpoint(self, experiment: Experiment) -> Path | None:
+        """The checkpoint that a resume would load, or None. Reads the file system, changes nothing."""
+        ...
+
+    def plan(self, experiment: Experiment, resources: Resources, *, run_dir: Path, resume: Resume) -> Job:
+        """The job for a checked experiment. Pure."""
+        ...

@@ -1,0 +1,6 @@
+"""Experiment files: load, merge, explain, check. Knows no backend; a backend hands it a Schema."""
+
+from primus.experiment.model import Experiment, Tree, Value
+from primus.experiment.schema import Answer, Key, Schema
+
+__all__ = ["Answer", "Experiment", "Key", "Schema", "Tree", "Value"]

@@ -1,0 +1,93 @@
+"""The Experiment and the values in it. load.py makes one from a file; check.py holds it against a Schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from primus.errors import Origin
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Value:
+    """A leaf of an experiment: what the user wrote, and where."""
+
+    data: Any
+    """None, bool, int, float, str, or a list of plain data."""
+
+    origin: Origin
+    path: str
+    """Dotted path in the file it came from, as an error message shows it."""
+
+    replaced: Value | None = None
+    """The value that this one overrode, with its own origin."""
+
+
+Tree = Mapping[str, "Tree | Value"]
+"""Nested sections with Values as leaves. An empty section is an empty mapping."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Experiment:
+    """One training run as its author described it: presets, file, environment and options merged."""
+
+    path: Path
+    """The experiment file."""
+
+    framework: str
+    """Name of the backend, for instance `megatron`."""
+
+    work_group: str
+    user_name: str
+    exp_name: str
+    workspace: str
+    """Root of everything that a run writes; relative paths are taken from the working directory."""
+
+    module: str = "pre_trainer"
+    model: str | None = None
+    """Name of the model preset, as written."""
+
+    header: Tree
+    """The four values above and `framework`, with their origins."""
+
+    values: Tree
+    """The framework's own keys, merged; flat for megatron, sections for torchtitan."""
+
+    warnings: tuple[str, ...] = ()
+    """Notes for the user that loading found, ready to print."""
+
+    def plain(self) -> dict[str, Any]:
+        """`values` without origins, as nested plain data."""
+        return _plain(self.values)
+
+    def leaves(self) -> Iterator[tuple[str, Value]]:
+        """Every value with its dotted key, in the order of the merged files."""
+        return _leaves(self.values, "")
+
+    def find(self, key: str) -> Value | None:
+        """The value of a dotted key, or None when nobody set it."""
+        node: Tree | Value | None = self.values
+        for part in key.split("."):
+            if not isinstance(node, Mapping):
+                return None
+            node = node.get(part)
+        return node if isinstance(node, Value) else None
+
+    @property
+    def folder(self) -> Path:
+        """`<workspace>/<work_group>/<user_name>/<exp_name>`: checkpoints/ and runs/ live here."""
+        return Path(self.workspace) / self.work_group / self.user_name / self.exp_name
+
+
+def _plain(tree: Tree) -> dict[str, Any]:
+    return {name: node.data if isinstance(node, Value) else _plain(node) for name, node in tree.items()}
+
+
+def _leaves(tree: Tree, prefix: str) -> Iterator[tuple[str, Value]]:
+    for name, node in tree.items():
+        if isinstance(node, Value):
+            yield prefix + name, node
+        else:
+            yield from _leaves(node, f"{prefix}{name}.")

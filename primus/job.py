@@ -1,0 +1,71 @@
+"""What a backend plans and a target launches. Pure values: building one touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What one launch asks for."""
+
+    nnodes: int = 1
+    """Nodes, at least 1."""
+
+    nproc_per_node: int = 1
+    """Worker processes per node; one per GPU, or any number on a CPU."""
+
+    node_rank: int = 0
+    """This node, from 0."""
+
+    master_addr: str | None = None
+    """Address of node 0 for the rendezvous; None on a single node."""
+
+    master_port: int | None = None
+    """TCP port of the rendezvous on node 0; None takes a free one (single node only)."""
+
+    accelerator: str = "cpu"
+    """`cpu`, `amd` or `nvidia`."""
+
+    @property
+    def world_size(self) -> int:
+        return self.nnodes * self.nproc_per_node
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variable:
+    """An environment variable that Primus adds for the workers, and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One training job: what each worker process runs, and where."""
+
+    name: str
+    """The experiment's name."""
+
+    backend: str
+    module: str
+    """Python module that every worker process runs as `python -m MODULE RUN_DIR ARGS`."""
+
+    args: tuple[str, ...] = ()
+    """Arguments after the run directory."""
+
+    environment: tuple[Variable, ...] = ()
+    """Variables that the backend needs; the user's own value of a variable wins."""
+
+    resources: Resources
+    run_dir: Path
+    """Absolute; nothing exists there until the job is submitted."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Text files to write into the run directory before launch, by relative path."""
+
+    console_ranks: tuple[int, ...] = (0,)
+    """Global ranks whose output the terminal shows."""
