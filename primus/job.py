@@ -57,6 +57,9 @@ class Job:
     args: tuple[str, ...] = ()
     """Arguments after the run directory."""
 
+    total_steps: int | None = None
+    """Steps of the whole training, for progress; None when the backend does not know before it starts."""
+
     environment: tuple[Variable, ...] = ()
     """Variables that the backend needs; the user's own value of a variable wins."""
 
@@ -69,3 +72,9 @@ class Job:
 
     console_ranks: tuple[int, ...] = (0,)
     """Global ranks whose output the terminal shows."""
+
+    @property
+    def worker_args(self) -> tuple[str, ...]:
+        """The command line of every worker process, after `python -m MODULE`."""
+        total = () if self.total_steps is None else ("--total-steps", str(self.total_steps))
+        return (str(self.run_dir), *self.args, *total)

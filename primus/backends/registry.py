@@ -1,0 +1,53 @@
+"""Finds backends by name among the installed entry points of the group `primus.backends`. Commands call it."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+
+from primus.backends.base import Backend
+from primus.errors import ExperimentError, MissingError, Origin, Problem, UsageError, did_you_mean
+
+GROUP = "primus.backends"
+
+
+def names() -> list[str]:
+    """The backends that are installed, by name."""
+    return sorted(_entry_points())
+
+
+def get(name: str, origin: Origin | None = None) -> Backend:
+    """The backend called `name`. `origin` says who asked for it, for the error when there is none of that name."""
+    found = _entry_points()
+    if name not in found:
+        choices = sorted(found)
+        message = f"unknown backend {name!r}.{did_you_mean(name, choices)} Known: {', '.join(choices) or 'none'}."
+        if origin is not None and origin.kind != "option":
+            raise ExperimentError([Problem(where=origin, message=message)])
+        raise UsageError(f"{origin}: {message}" if origin else message)
+    backend: Backend = found[name].load()
+    return backend
+
+
+def require_packages(backend: Backend) -> None:
+    """MissingError when a package that the backend's workers import is not installed. Imports none of them."""
+    missing = [package for package in backend.packages if not _is_installed(package)]
+    if not missing:
+        return
+    lines = [f"the {backend.name} backend needs what is not installed here: {', '.join(missing)}."]
+    if "torch" in missing:
+        lines.append("Install PyTorch for this machine's accelerator first: https://pytorch.org/get-started/locally/")
+    if missing != ["torch"]:
+        lines.append(f"Install the rest with: pip install 'primus[{backend.name}]'")
+    raise MissingError("\n".join(lines))
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # a parent of a dotted name is absent
+        return False

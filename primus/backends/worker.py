@@ -1,0 +1,185 @@
+"""The runtime of one training process: log file, signals, metrics, and what it says when it fails. The worker module
+of each backend calls run(); only the standard library and light parts of Primus are imported here."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import faulthandler
+import json
+import math
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, get_args
+
+from primus.backends.base import Resume
+from primus.errors import ExitStatus, PrimusError
+from primus.experiment import Experiment
+from primus.run import RunDirectory, write_text
+
+PARENT_VARIABLE = "PRIMUS_PARENT_PID"
+"""Set by the launcher to its own process id, so that a worker can tell that it has died already."""
+
+_LINE: dict[str, Callable[[float], str]] = {
+    "loss": lambda value: f"loss {value:.4f}",
+    "lr": lambda value: f"lr {value:.3e}",
+    "grad_norm": lambda value: f"grad norm {value:.3f}",
+    "tokens_per_second": lambda value: f"tokens/s {value:,.0f}",
+    "step_time": lambda value: f"step {value:.3f} s",
+}
+"""How a line of the log shows each metric, in this order; the others stand in metrics.jsonl only."""
+
+
+def run(train: Callable[[Worker], None]) -> NoReturn:
+    """Be a worker process: read the command line, call `train`, and leave with the right exit status."""
+    arguments = _parse(sys.argv[1:])
+    worker = Worker(RunDirectory(arguments.run_dir), resume=arguments.resume, total_steps=arguments.total_steps)
+    _die_with_parent()
+    _open_log(worker.run_dir.log_path(worker.node_rank, worker.rank))
+    _forget_working_directory()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, worker.request_stop)
+    sys.exit(_status_of(train, worker))
+
+
+class Worker:
+    """What the training loop of a backend gets to know, and where it reports to."""
+
+    def __init__(self, run_dir: RunDirectory, *, resume: Resume = "auto", total_steps: int | None = None) -> None:
+        self.run_dir = run_dir
+        self.resume: Resume = resume
+        self.total_steps = total_steps
+        self.rank = _number("RANK", 0)
+        self.local_rank = _number("LOCAL_RANK", 0)
+        self.world_size = _number("WORLD_SIZE", 1)
+        self.local_world_size = _number("LOCAL_WORLD_SIZE", 1)
+        self.node_rank = _number("GROUP_RANK", 0)
+        self.stop_signal: signal.Signals | None = None
+        """Set when the job was asked to stop: finish the step, save, return."""
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        from primus.experiment import load
+
+        return load(self.run_dir.experiment)
+
+    def record(self, **metrics: float) -> None:
+        """Report one step: `step`, `loss`, `lr`, `grad_norm`, `tokens_per_second`, `step_time` and others, as plain
+        numbers. Call it on the one rank that knows the loss."""
+        line = json.dumps({name: _jsonable(value) for name, value in metrics.items()} | {"time": round(time.time(), 3)})
+        _append(self.run_dir.metrics, line + "\n")
+        print(self._describe(metrics), flush=True)
+
+    def describe_model(self, *, parameters: int, **facts: Any) -> None:
+        """Write model.json: facts for reports. Call it on the rank that calls record()."""
+        self.run_dir.write_json(self.run_dir.model, {"parameters": parameters, **facts})
+
+    def request_stop(self, number: int, frame: FrameType | None = None) -> None:
+        """Signal handler: only takes a note, since the training loop knows where it can stop."""
+        self.stop_signal = signal.Signals(number)
+
+    def _describe(self, metrics: dict[str, float]) -> str:
+        total = "" if self.total_steps is None else f"/{self.total_steps}"
+        parts = [f"step {metrics['step']}{total}"] if "step" in metrics else []
+        parts += [show(metrics[name]) for name, show in _LINE.items() if name in metrics]
+        return "  ".join(parts)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="One training process of Primus; `primus train` starts it.")
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--resume", choices=get_args(Resume), default="auto")
+    parser.add_argument("--total-steps", type=int, default=None)
+    return parser.parse_args(argv)
+
+
+def _status_of(train: Callable[[Worker], None], worker: Worker) -> int:
+    """Exit status of the training: the boundary where its exceptions end."""
+    try:
+        train(worker)
+    except PrimusError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        _record_failure(worker, error, status=int(error.status))
+        return int(error.status)
+    except Exception as error:  # noqa: BLE001 - the boundary of a worker process
+        traceback.print_exc()
+        _record_failure(worker, error, status=int(ExitStatus.FAULT))
+        return int(ExitStatus.FAULT)
+    return 0 if worker.stop_signal is None else 128 + worker.stop_signal
+
+
+def _record_failure(worker: Worker, error: Exception, *, status: int) -> None:
+    """Leave the reason for the launcher, and for torchrun in its own format."""
+    message, trace, now = f"{type(error).__name__}: {error}", traceback.format_exc(), time.time()
+    failure = {
+        "rank": worker.rank,
+        "node": worker.node_rank,
+        "local_rank": worker.local_rank,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "time": now,
+        "exit_status": status,
+        "message": str(error) if isinstance(error, PrimusError) else message,
+        "traceback": "" if isinstance(error, PrimusError) else trace,
+    }
+    worker.run_dir.write_json(worker.run_dir.failure_path(worker.node_rank, worker.rank), failure)
+    torchrun_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if torchrun_file:
+        reply = {"message": message, "extraInfo": {"py_callstack": trace, "timestamp": str(int(now))}}
+        write_text(Path(torchrun_file), json.dumps({"message": reply}))
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent goes, however that dies: no training without a launcher."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent and os.getppid() != int(parent):  # it went before the request
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _open_log(path: Path) -> None:
+    """Send everything that this process prints, from C too, to the rank's log file, line by line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    faulthandler.enable()
+
+
+def _forget_working_directory() -> None:
+    """`python -m` puts the working directory first on the path, where a folder `megatron/` or `data/` of the user
+    would replace a package; PYTHONPATH says it when that is wanted."""
+    if sys.path and sys.path[0] in ("", str(Path.cwd())):
+        del sys.path[0]
+
+
+def _append(path: Path, text: str) -> None:
+    """Add a line in a single write, so that a reader never finds two lines mixed."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
+
+
+def _jsonable(value: float) -> float | str:
+    """JSON has no NaN and no infinity; as text, `"NaN"`, `"Infinity"` and `"-Infinity"`, `float()` reads them back."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _number(variable: str, default: int) -> int:
+    return int(os.environ.get(variable) or default)

@@ -1,0 +1,100 @@
+"""The root of the command tree and the one boundary where errors become text and an exit status.
+A module of commands/ is imported when one of its commands is called, so `primus --help` stays fast."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from primus import __version__
+from primus.errors import ExitStatus, ExperimentError, PrimusError
+
+COMMANDS = {
+    "train": ("primus.commands.train", "Train a model on this machine, or as one node of several."),
+    "config": ("primus.commands.config", "Show and check experiments."),
+    "models": ("primus.commands.models", "List the model presets."),
+    "data": ("primus.commands.data", "Prepare training data."),
+}
+"""Each command with the module that holds its `app`, and its line in the help."""
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit status."""
+    try:
+        try:
+            get_command(app)(prog_name="primus")
+        finally:
+            sys.stdout.flush()
+    except PrimusError as error:
+        print(_explain(error), file=sys.stderr)
+        sys.exit(error.status)
+    except BrokenPipeError:
+        leave_broken_pipe()
+    except Exception:  # noqa: BLE001 - the boundary
+        traceback.print_exc()
+        print("This is a fault of Primus, not yours. Please report it with the lines above.", file=sys.stderr)
+        sys.exit(ExitStatus.FAULT)
+    sys.exit(ExitStatus.DONE)
+
+
+def leave_broken_pipe() -> NoReturn:
+    """Leave as a Unix tool does whose reader has gone away, and let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
+
+
+class _LazyGroup(TyperGroup):
+    """Shows a placeholder of each command, and loads the real one when it is called or completed."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, help_line) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=help_line, rich_markup_mode=None))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _load(str(name)), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # typer would leave with status 1
+            leave_broken_pipe()
+
+
+def _load(name: str) -> Any:
+    command = get_command(import_module(COMMANDS[name][0]).app)
+    command.name = name
+    return command
+
+
+def _explain(error: PrimusError) -> str:
+    if not isinstance(error, ExperimentError):
+        return f"Error: {error}"
+    marks = {"error": "", "warning": "Warning: "}
+    return "\n".join(f"{marks[problem.severity]}{problem}" for problem in error.problems)
+
+
+app = typer.Typer(cls=_LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"primus {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help="Pre-train large language models with Megatron-Core or TorchTitan.")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,157 @@
+"""The run directory: where each file of one run lives, and how it is written so that a reader never sees half of it.
+Launchers create it, worker processes add logs and metrics, every command that reports reads it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from primus.errors import MissingError
+
+State = Literal["starting", "running", "succeeded", "failed", "interrupted"]
+"""`interrupted` is a run that was asked to stop: Ctrl-C, SIGTERM, the end of its allocation."""
+
+FINAL_STATES: tuple[State, ...] = ("succeeded", "failed", "interrupted")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """What status.json holds."""
+
+    state: State
+    attempt: int = 1
+    """Counts the launches in this run directory, from 1."""
+
+    exit_status: int | None = None
+    """What `primus` exits with; None until the run has ended."""
+
+    cause: str | None = None
+    """Why it ended, for a run that failed or was interrupted."""
+
+    failures: tuple[Mapping[str, Any], ...] = ()
+    """The workers that failed, the first one first."""
+
+    host: str = ""
+    pid: int = 0
+    """The launcher: a state that is not final belongs to a dead run when this process is gone."""
+
+    started: str = ""
+    updated: str = ""
+    ended: str | None = None
+    """UTC, as in `2026-01-31T12:00:00Z`."""
+
+
+class RunDirectory:
+    """The files of one run. Making the object touches nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.experiment = self.path / "experiment.yaml"
+        self.manifest = self.path / "manifest.json"
+        self.status = self.path / "status.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.model = self.path / "model.json"
+        self.logs = self.path / "logs"
+        self.failures = self.path / "failures"
+
+    @classmethod
+    def named(cls, folder: Path, now: datetime | None = None) -> RunDirectory:
+        """A run directory of the experiment's folder that no other run has, as an absolute path."""
+        stamp = (now or datetime.now(timezone.utc)).strftime("%Y%m%dT%H%M%SZ")
+        return cls(folder.absolute() / "runs" / f"{stamp}-{secrets.token_hex(3)}")
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def log_path(self, node: int, rank: int) -> Path:
+        """Output of one worker process; `rank` is the global one."""
+        return self.logs / f"node{node}" / f"rank{rank}.log"
+
+    def agent_log(self, node: int) -> Path:
+        """Output of torchrun on one node, and of a worker before it has opened its own log."""
+        return self.logs / f"node{node}" / "torchrun.log"
+
+    def failure_path(self, node: int, rank: int) -> Path:
+        """What a worker says about its own end, when an exception ended it."""
+        return self.failures / f"node{node}-rank{rank}.json"
+
+    def create(self, files: Mapping[str, str], *, node: int = 0) -> None:
+        """Make the folders of one node and write `files` (text by relative path); MissingError when that can't be."""
+        with _explained(f"can't make the run directory {self.path}"):
+            for folder in (self.logs / f"node{node}", self.failures):
+                folder.mkdir(parents=True, exist_ok=True)
+            for name, text in files.items():
+                path = self.path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(path, text)
+
+    def write_json(self, path: Path, data: Any) -> None:
+        """Replace a file of this run by `data` at once: a reader finds the old file or the whole new one."""
+        with _explained(f"can't write {path}"):
+            write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+    def write_status(self, status: Status) -> None:
+        self.write_json(self.status, asdict(status))
+
+    def read_status(self) -> Status | None:
+        """The last status, or None before the first one was written."""
+        try:
+            data = json.loads(self.status.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        data["failures"] = tuple(data["failures"])
+        return Status(**data)
+
+    def read_failures(self) -> list[dict[str, Any]]:
+        """What the workers said about their own ends, the earliest first."""
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in self.failures.glob("node*-rank*.json")]
+        return sorted(found, key=lambda failure: float(failure["time"]))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it appears whole or not at all, also when the machine dies in between."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def utc_now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_REMEDIES = {
+    errno.EACCES: "no permission; choose another `workspace`, or ask for write access",
+    errno.EPERM: "no permission; choose another `workspace`, or ask for write access",
+    errno.EROFS: "the file system is read-only; choose another `workspace`",
+    errno.ENOSPC: "no space left on the device; free some, or choose another `workspace`",
+    errno.EDQUOT: "your disk quota is used up; free some space, or choose another `workspace`",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another `workspace`",
+    errno.EEXIST: "a file of that name is in the way; choose another `workspace`",
+    errno.ENAMETOOLONG: "the path is too long; choose a shorter `workspace` or `exp_name`",
+}
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn the file system's refusals into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        raise MissingError(f"{what}: {_REMEDIES[error.errno]}.") from error
