@@ -53,6 +53,10 @@ class Answer:
     to: str = ""
     """New dotted name, for `renamed`."""
 
+    values: tuple[tuple[Any, Any], ...] = ()
+    """Old value and new value, for `renamed`, where the meaning changed too (`((True, False), (False, True))` for a
+    switch that was inverted). A value that is not listed is kept."""
+
     harmless: tuple[Any, ...] = ()
     """Values that change nothing and need no answer (for instance False for a switch that is off); for `refuse` and
     `warn`."""
