@@ -20,7 +20,7 @@ DDP = "DistributedDataParallelConfig"
 DATASET = "GPTDatasetConfig"
 
 CONFIGS: tuple[str, ...] = (MODEL, MLA, OPTIMIZER, DDP, DATASET)
-"""The dataclasses that keys may set. With `multi_latent_attention` MLA, which has all fields of MODEL, takes its place."""
+"""The dataclasses that keys may set. With `multi_latent_attention`, MLA takes the place of MODEL, whose fields it has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

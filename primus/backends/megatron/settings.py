@@ -166,11 +166,8 @@ class ScheduleSettings:
     weight_decay_incr_style: Literal["constant", "linear", "cosine"] = "constant"
     """Curve from start_weight_decay to end_weight_decay."""
 
-    override_opt_param_scheduler: bool = False
-    """On resume, the experiment's schedule replaces the checkpoint's; otherwise a difference is an error."""
-
     use_checkpoint_opt_param_scheduler: bool = False
-    """On resume, the checkpoint's schedule replaces the experiment's."""
+    """On resume, the checkpoint's schedule replaces the experiment's; otherwise the experiment's counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
