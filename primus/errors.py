@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import IntEnum
 from typing import Literal
+
+from primus.suggest import nearest
 
 
 class ExitStatus(IntEnum):
@@ -102,5 +103,5 @@ class ServiceError(PrimusError):
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """` Did you mean X?` for the nearest of `choices`, or nothing when none is near."""
-    near = get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    near = nearest(name, choices, limit=1)
     return f" Did you mean {near[0]}?" if near else ""

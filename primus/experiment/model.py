@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from primus.errors import Origin
+from primus.errors import Origin, Problem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +29,17 @@ Tree = Mapping[str, "Tree | Value"]
 """Nested sections with Values as leaves. An empty section is an empty mapping."""
 
 
+class Section(dict[str, "Section | Value"]):
+    """A section as loading makes it: a Tree that also knows where it stands."""
+
+    __slots__ = ("origin", "path")
+
+    def __init__(self, origin: Origin, path: str, items: Mapping[str, Section | Value] | None = None) -> None:
+        super().__init__(items or {})
+        self.origin = origin
+        self.path = path
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
     """One training run as its author described it: presets, file, environment and options merged."""
@@ -46,17 +57,24 @@ class Experiment:
     """Root of everything that a run writes; relative paths are taken from the working directory."""
 
     module: str = "pre_trainer"
+    config: str | None = None
+    """Name of the module preset, as written."""
+
     model: str | None = None
     """Name of the model preset, as written."""
 
     header: Tree
-    """The four values above and `framework`, with their origins."""
+    """The four values above, `framework`, and `config` and `model` when the experiment names them, with their
+    origins."""
 
     values: Tree
     """The framework's own keys, merged; flat for megatron, sections for torchtitan."""
 
-    warnings: tuple[str, ...] = ()
-    """Notes for the user that loading found, ready to print."""
+    sources: tuple[str, ...] = ()
+    """The files that were merged, lowest precedence first, named as in an Origin."""
+
+    warnings: tuple[Problem, ...] = ()
+    """Notes for the user that loading found."""
 
     def plain(self) -> dict[str, Any]:
         """`values` without origins, as nested plain data."""
