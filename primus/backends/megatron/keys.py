@@ -20,7 +20,7 @@ DDP = "DistributedDataParallelConfig"
 DATASET = "GPTDatasetConfig"
 
 CONFIGS: tuple[str, ...] = (MODEL, MLA, OPTIMIZER, DDP, DATASET)
-"""The dataclasses that keys may set. With `multi_latent_attention`, MLA takes the place of MODEL, whose fields it has."""
+"""The dataclasses that keys may set. MLA, which has all fields of MODEL, replaces it with `multi_latent_attention`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,6 @@ ROUTES: dict[str, tuple[Route, ...]] = {
     "attention_backend": _model("attention_backend", "enum"),
     "moe_layer_freq": _model("moe_layer_freq", "pattern"),
     "no_rope_freq": _model("no_rope_freq", "pattern"),
-    "linear_attention_freq": _model("linear_attention_freq", "pattern"),
     "window_size": _model("window_size", "pair"),
     "main_grads_dtype": _optimizer("main_grads_dtype", "dtype"),
     "main_params_dtype": _optimizer("main_params_dtype", "dtype"),

@@ -1,0 +1,72 @@
+"""The Megatron backend, seen from outside the training processes: its keys, its checks and its plan. Imports no torch.
+
+The registry finds BACKEND through the entry point; worker.py is what runs inside each process.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from primus.backends.base import Resume
+from primus.backends.megatron import checkpoint_folder, checks
+from primus.backends.megatron.layout import layout_of
+from primus.errors import Problem
+from primus.experiment import Experiment, Schema, dump, read_schema
+from primus.job import Job, Resources, Variable
+
+
+class MegatronBackend:
+    """Training with megatron.core."""
+
+    name = "megatron"
+    packages = ("torch", "numpy", "psutil", "megatron.core")
+
+    @staticmethod
+    @cache
+    def schema() -> Schema:
+        """The keys of the megatron.core release that schema.json was generated from."""
+        return read_schema(Path(__file__).with_name("schema.json"))
+
+    def check(self, experiment: Experiment, resources: Resources | None = None) -> list[Problem]:
+        """What is missing, contradicts itself, or can't run on these resources."""
+        return checks.check(experiment, self.schema(), resources)
+
+    def newest_checkpoint(self, experiment: Experiment) -> Path | None:
+        """The checkpoint that was saved last and completely, of this experiment."""
+        return checkpoint_folder.newest(checkpoint_folder.of(experiment))
+
+    def plan(self, experiment: Experiment, resources: Resources, *, run_dir: Path, resume: Resume) -> Job:
+        """One worker per process; the terminal shows the rank that has the loss."""
+        values = experiment.plain()
+        return Job(
+            name=experiment.exp_name,
+            backend=self.name,
+            module="primus.backends.megatron.worker",
+            args=("--resume", resume),
+            total_steps=values.get("train_iters"),
+            environment=_ENVIRONMENT[resources.accelerator],
+            resources=resources,
+            run_dir=run_dir,
+            files={"experiment.yaml": dump(experiment)},
+            console_ranks=(layout_of(values, resources.world_size).reporting_rank,),
+        )
+
+
+_GPU = (
+    Variable(
+        name="CUDA_DEVICE_MAX_CONNECTIONS",
+        value="1",
+        reason="Megatron overlaps tensor-parallel communication with computation in the order that it queues them",
+    ),
+)
+_CPU = (
+    Variable(
+        name="TORCHDYNAMO_DISABLE",
+        value="1",
+        reason="compiling Megatron's small fused functions on a CPU takes longer than they save",
+    ),
+)
+_ENVIRONMENT = {"cpu": _CPU, "amd": _GPU, "nvidia": _GPU}
+
+BACKEND = MegatronBackend()
