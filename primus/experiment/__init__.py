@@ -1,7 +1,8 @@
 """Experiment files: load, merge, explain, check. Knows no backend; a backend hands it a Schema."""
 
+from primus.experiment.dump import dump
 from primus.experiment.load import load
 from primus.experiment.model import Experiment, Tree, Value
-from primus.experiment.schema import Answer, Key, Schema
+from primus.experiment.schema import Answer, Key, Schema, read_schema, write_schema
 
-__all__ = ["Answer", "Experiment", "Key", "Schema", "Tree", "Value", "load"]
+__all__ = ["Answer", "Experiment", "Key", "Schema", "Tree", "Value", "dump", "load", "read_schema", "write_schema"]

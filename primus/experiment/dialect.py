@@ -11,7 +11,7 @@ from primus.experiment.model import Section, Value
 MODULE = "pre_trainer"
 """The one module that can be run."""
 
-_TOP_KEYS = (*sorted(NAMES), "modules", "platform", "bases", "extends")
+_TOP_KEYS = (*NAMES, "modules", "platform", "bases", "extends")
 _MODULE_KEYS = ("framework", "config", "model", "overrides", "effective")
 _LONGEST_NAME = 255
 """Bytes that a file system allows in the name of a folder."""
@@ -72,7 +72,7 @@ def check_names(header: Section, problems: list[Problem]) -> dict[str, str]:
     """The four names of an experiment as text. They become folders, so nothing may lead out of the workspace."""
     reader = _Reader(problems)
     texts = {}
-    for key in sorted(NAMES):
+    for key in NAMES:
         node = header[key]
         wrong = _wrong_name(key, node)
         if wrong:

@@ -10,8 +10,8 @@ from primus.errors import Origin, Problem
 from primus.experiment.scalar import resolve
 from primus.experiment.variables import expand
 
-NAMES = frozenset({"work_group", "user_name", "exp_name", "workspace"})
-"""Top-level keys whose value is always text: `exp_name: 0123` is not a number."""
+NAMES = ("work_group", "user_name", "exp_name", "workspace")
+"""The names of an experiment; top-level keys whose value is always text: `exp_name: 0123` is not a number."""
 
 
 @dataclass(slots=True)

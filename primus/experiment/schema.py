@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,3 +73,53 @@ class Schema:
     keys: Mapping[str, Key]
     answers: Mapping[str, Answer] = field(default_factory=dict)
     """By dotted name, or by a section's name for everything below it."""
+
+
+def read_schema(path: Path, answers_path: Path | None = None) -> Schema:
+    """The schema that `write_schema` wrote; `answers_path` names a second file with more answers."""
+    content = json.loads(path.read_bytes())
+    answers = content.get("answers", {})
+    if answers_path is not None:
+        answers = {**answers, **json.loads(answers_path.read_bytes())}
+    return Schema(
+        backend=content["backend"],
+        version=content["version"],
+        keys={name: Key(name=name, **_from_json(row, Key)) for name, row in content["keys"].items()},
+        answers={name: Answer(**_from_json(row, Answer)) for name, row in answers.items()},
+    )
+
+
+def write_schema(path: Path, schema: Schema) -> None:
+    """The schema as JSON, one key per line, so that a change reads well in a diff."""
+    path.write_text(schema_text(schema), encoding="utf-8")
+
+
+def schema_text(schema: Schema) -> str:
+    """What `write_schema` writes."""
+    head = [f" {json.dumps(name)}: {json.dumps(getattr(schema, name))}" for name in ("backend", "version")]
+    tables = [f' "{name}": {_table(getattr(schema, name))}' for name in ("keys", "answers") if getattr(schema, name)]
+    return "{\n" + ",\n".join([*head, *tables]) + "\n}\n"
+
+
+def _table(rows: Mapping[str, Key | Answer]) -> str:
+    lines = [f"  {json.dumps(name)}: {json.dumps(_to_json(row), ensure_ascii=False)}" for name, row in rows.items()]
+    return "{\n" + ",\n".join(lines) + "\n }"
+
+
+def _to_json(row: Key | Answer) -> dict[str, Any]:
+    """The fields that are not at their default; the name of a key is not repeated."""
+    values = {each.name: (getattr(row, each.name), each.default) for each in fields(row) if each.name != "name"}
+    return {name: value for name, (value, default) in values.items() if value is not default and value != default}
+
+
+def _from_json(row: dict[str, Any], kind: type[Key] | type[Answer]) -> dict[str, Any]:
+    """JSON has no tuples: lists become tuples again where the class has them."""
+    for name in _TUPLES[kind]:
+        if name in row:
+            row[name] = tuple(row[name])
+    if "values" in row:
+        row["values"] = tuple((old, new) for old, new in row["values"])
+    return row
+
+
+_TUPLES: Mapping[type, tuple[str, ...]] = {Key: ("types", "choices"), Answer: ("harmless",)}
