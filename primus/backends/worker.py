@@ -42,7 +42,8 @@ def run(train: Callable[[Worker], None]) -> NoReturn:
     """Be a worker process: read the command line, call `train`, and leave with the right exit status."""
     arguments = _parse(sys.argv[1:])
     worker = Worker(RunDirectory(arguments.run_dir), resume=arguments.resume, total_steps=arguments.total_steps)
-    _die_with_parent()
+    die_with_parent()
+    worker.run_dir.create({}, node=worker.node_rank)
     _open_log(worker.run_dir.log_path(worker.node_rank, worker.rank))
     _forget_working_directory()
     for number in (signal.SIGTERM, signal.SIGUSR1):
@@ -137,7 +138,7 @@ def _record_failure(worker: Worker, error: Exception, *, status: int) -> None:
         write_text(Path(torchrun_file), json.dumps({"message": reply}))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent goes, however that dies: no training without a launcher."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
@@ -148,7 +149,6 @@ def _die_with_parent() -> None:
 
 def _open_log(path: Path) -> None:
     """Send everything that this process prints, from C too, to the rank's log file, line by line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)

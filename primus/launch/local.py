@@ -1,0 +1,207 @@
+"""Runs a job on this machine: one worker directly, several through torchrun. `primus train` calls submit(), and shows
+what command() and environment() return for `--dry-run`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from primus.backends.worker import PARENT_VARIABLE
+from primus.job import Job, Resources
+from primus.launch import failure as failures
+from primus.launch.environment import decide
+from primus.launch.supervise import Supervisor
+from primus.launch.terminal import Screen
+from primus.manifest import manifest
+from primus.redact import redact_text
+from primus.run import RunDirectory, State, Status, utc_now
+
+_INTERVAL = 0.05
+"""Seconds between two looks at the logs."""
+
+_RENDEZVOUS = frozenset(
+    {
+        *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "NODE_RANK", "NNODES"),
+        *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
+        *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_ERROR_FILE"),
+    }
+)
+"""Variables that describe a worker's place. Those of whoever started `primus` are not passed on."""
+
+_ASKED_TO_STOP = {128 + number: number for number in (signal.SIGTERM, signal.SIGUSR1)}
+
+_FAILURES_KEPT = 16
+"""Failed workers that status.json lists."""
+
+
+def command(job: Job, python: str = sys.executable) -> list[str]:
+    """The process that is started on this node. Pure."""
+    worker = ["-m", job.module, *job.worker_args]
+    if job.resources.world_size == 1:
+        return [python, *worker]
+    return [python, "-m", "primus.launch.agent", *_torchrun_options(job), *worker]
+
+
+def environment(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of that process: the user's, what Primus adds, and a single worker's place. Pure."""
+    inherited = {name: value for name, value in environ.items() if name not in _RENDEZVOUS}
+    added = {decision.variable.name: decision.value for decision in decide(job, environ)}
+    return inherited | added | place(job.resources)
+
+
+def place(resources: Resources) -> dict[str, str]:
+    """What torchrun would tell a single worker; nothing for several, where it does that itself. Pure."""
+    if resources.world_size > 1:
+        return {}
+    port = resources.master_port or 0  # 0: the worker's own store takes a free one
+    return {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_WORLD_SIZE": "1",
+        "MASTER_ADDR": resources.master_addr or "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def _torchrun_options(job: Job) -> list[str]:
+    resources = job.resources
+    log_dir = RunDirectory(job.run_dir).agent_log(resources.node_rank).with_suffix("")
+    options = [f"--nnodes={resources.nnodes}", f"--nproc-per-node={resources.nproc_per_node}", f"--log-dir={log_dir}"]
+    if resources.master_port is None:
+        # Port 0: torchrun takes a free one and keeps it, where one that we had found could be taken meanwhile.
+        return [*options, "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    return [
+        *options,
+        f"--node-rank={resources.node_rank}",
+        f"--master-addr={resources.master_addr or '127.0.0.1'}",
+        f"--master-port={resources.master_port}",
+    ]
+
+
+def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the job to its end and return its exit status. `argv` is the user's command line, for the manifest."""
+    run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
+    run_dir.create(job.files, node=node)
+    record = _Record(run_dir, keep=node == 0)
+    workers = environment(job, environ)
+    screen = Screen(job, node, environ=environ)
+    screen.note(f"{job.name}: {_describe(job)}\nRun directory: {run_dir.path}")
+    with Supervisor() as supervisor:
+        supervisor.start(command(job), workers | {PARENT_VARIABLE: str(os.getpid())}, _first_log(job))
+        record.running(manifest(job, command=argv, environment=workers, started=record.status.started))
+        status = _watch(supervisor, screen)
+    outcome = _outcome(job, status, supervisor, shown=screen.ranks)
+    record.end(outcome)
+    print(outcome.text, file=sys.stderr if outcome.exit_status else sys.stdout)
+    return outcome.exit_status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Outcome:
+    """How a run ended."""
+
+    state: State
+    exit_status: int
+    cause: str | None = None
+    text: str
+    """For the terminal."""
+
+    failures: tuple[dict[str, Any], ...] = ()
+
+
+class _Record:
+    """Keeps status.json and the manifest, on one node of the job."""
+
+    def __init__(self, run_dir: RunDirectory, *, keep: bool) -> None:
+        self._run_dir, self._keep = run_dir, keep
+        now = utc_now()
+        self.status = Status(state="starting", host=socket.gethostname(), pid=os.getpid(), started=now, updated=now)
+        self._write()
+
+    def running(self, facts: dict[str, Any]) -> None:
+        if self._keep:
+            self._run_dir.write_json(self._run_dir.manifest, facts)
+        self._change(state="running")
+
+    def end(self, outcome: _Outcome) -> None:
+        self._change(
+            state=outcome.state,
+            exit_status=outcome.exit_status,
+            cause=outcome.cause,
+            failures=tuple({k: v for k, v in failure.items() if k != "traceback"} for failure in outcome.failures),
+            ended=utc_now(),
+        )
+
+    def _change(self, **fields: Any) -> None:
+        self.status = replace(self.status, updated=utc_now(), **fields)
+        self._write()
+
+    def _write(self) -> None:
+        if self._keep:
+            self._run_dir.write_status(self.status)
+
+
+def _watch(supervisor: Supervisor, screen: Screen) -> int:
+    """Show the logs until the workers have ended; their exit status."""
+    told = False
+    while (status := supervisor.wait(_INTERVAL)) is None:
+        screen.update()
+        if supervisor.asked and not told:
+            told = True
+            screen.note(f"{supervisor.asked.name}: stopping after this step. Once more kills the workers at once.")
+    screen.close()
+    return status
+
+
+def _outcome(job: Job, status: int, supervisor: Supervisor, *, shown: tuple[int, ...]) -> _Outcome:
+    """What the exit status of the workers means, together with what they left behind."""
+    run_dir, asked = RunDirectory(job.run_dir), supervisor.asked
+    if status == 0:
+        return _Outcome(state="succeeded", exit_status=0, text=f"{job.name}: done. Run directory: {run_dir.path}")
+    if asked is not None:
+        cause = f"stopped by {asked.name}" + (", killed since it did not end in time" if supervisor.killed else "")
+        text = f"{job.name}: {cause}. Run directory: {run_dir.path}"
+        return _Outcome(state="interrupted", exit_status=128 + asked, cause=cause, text=text)
+    if status in _ASKED_TO_STOP:
+        cause = f"the workers were asked to stop by {_ASKED_TO_STOP[status].name}"
+        text = f"{job.name}: {cause}. Run directory: {run_dir.path}"
+        return _Outcome(state="interrupted", exit_status=status, cause=cause, text=text)
+    return _failed(job, status, shown=shown)
+
+
+def _failed(job: Job, status: int, *, shown: tuple[int, ...]) -> _Outcome:
+    run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
+    if job.resources.world_size == 1:
+        failures.record_exit(run_dir, node=0, ended=failures.Ended(rank=0, local_rank=0, pid=0, status=status))
+    found = run_dir.read_failures()
+    first = failures.first_failure(found)
+    if first is None:
+        log = run_dir.agent_log(node)
+        cause = f"torchrun {failures.describe_status(status)}"
+        text = "\n".join([f"Training failed: {cause}", f"Last lines of {log}:", *failures.tail_of(log)])
+        return _Outcome(state="failed", exit_status=status, cause=cause, text=text)
+    text = failures.report(run_dir, first, others=len(found) - 1, shown=first["rank"] in shown)
+    cause = f"rank {first['rank']} on node {first['node']}: {redact_text(first['message'])}"
+    return _Outcome(state="failed", exit_status=status, cause=cause, text=text, failures=tuple(found[:_FAILURES_KEPT]))
+
+
+def _first_log(job: Job) -> Path:
+    run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
+    return run_dir.log_path(node, 0) if job.resources.world_size == 1 else run_dir.agent_log(node)
+
+
+def _describe(job: Job) -> str:
+    resources = job.resources
+    count = resources.world_size
+    text = f"{job.backend}, {count} process{'es' if count > 1 else ''} on {resources.accelerator}"
+    if resources.nnodes == 1:
+        return text
+    return f"{text}, {resources.nnodes} nodes, this is node {resources.node_rank}"

@@ -1,0 +1,83 @@
+"""A worker that behaves as $TOY says: `KIND`, or `KIND:RANK` while the other ranks wait to be stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from primus.backends.worker import Worker, run
+from primus.errors import MissingError
+
+
+def train(worker: Worker) -> None:
+    kind, _, rank = os.environ.get("TOY", "steps").partition(":")
+    mine = not rank or int(rank) == worker.rank
+    print(f"hello from rank {worker.rank}")
+    (worker.run_dir.path / f"pid-{worker.rank}").write_text(str(os.getpid()))
+    (BEHAVIOURS[kind] if mine else wait_for_stop)(worker)
+
+
+def steps(worker: Worker) -> None:
+    for step in range(1, 4):
+        if worker.rank == 0:
+            worker.record(step=step, loss=4.0 / step, lr=1e-3, tokens_per_second=12345.6, step_time=0.01)
+
+
+def wait_for_stop(worker: Worker) -> None:
+    (worker.run_dir.path / f"waiting-{worker.rank}").touch()
+    while worker.stop_signal is None:
+        time.sleep(0.01)
+    print(f"saved after {worker.stop_signal.name}")
+
+
+def never_stop(worker: Worker) -> None:
+    (worker.run_dir.path / f"waiting-{worker.rank}").touch()
+    while True:
+        time.sleep(0.01)
+
+
+def raise_error(worker: Worker) -> None:
+    raise ValueError("the loss is gone")
+
+
+def refuse(worker: Worker) -> None:
+    raise MissingError("there is no checkpoint to resume")
+
+
+def die(worker: Worker) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(worker: Worker) -> None:
+    os._exit(7)
+
+
+def leave_a_child(worker: Worker) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    (worker.run_dir.path / "pid-child").write_text(str(child.pid))
+    os._exit(7)
+
+
+def flood(worker: Worker) -> None:
+    for number in range(300_000):
+        print(f"line {number} of a rank that talks too much")
+    sys.stdout.write("and no newline at the end")
+
+
+def show_place(worker: Worker) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT", "MARK"):
+        print(f"{name}={os.environ.get(name)}")
+    print(f"path0={sys.path[0]}", f"cwd={Path.cwd()}")
+
+
+BEHAVIOURS = {
+    function.__name__: function
+    for function in (
+        steps, wait_for_stop, never_stop, raise_error, refuse, die, leave, leave_a_child, flood, show_place
+    )
+}  # fmt: skip
+
+if __name__ == "__main__":
+    run(train)
