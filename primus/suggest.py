@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_SHORT = 4
+_FARTHEST = 4
+"""Edits; beyond that, words have little in common."""
+
+_WRONG_SECTION = 3
+"""Edits that a wrong section counts for: more than a section that was misspelt twice."""
+
 
 def nearest(name: str, choices: Iterable[str], *, limit: int = 3) -> list[str]:
     """Those of `choices` that `name` was probably meant to be, best first; empty when none is near.
 
-    Case and the difference between `-` and `_` count less than a wrong letter, and a name within the right section
-    comes before one of another section at the same distance.
+    Case and the difference between `-` and `_` do not count. Of dotted names, the right one in the wrong section (or
+    without its section) is near as well, but not as near as a misspelling.
     """
     wanted = _fold(name)
     section, _, leaf = wanted.rpartition(".")
-    reach = 1 + len(leaf) // 4
+    reach = 1 if len(wanted) < _SHORT else max(2, min(_FARTHEST, 1 + len(leaf) // 4))
+    slips = 0 if len(leaf) < _SHORT else 1
+    elsewhere = _WRONG_SECTION if section else 1
     found = []
     for choice in choices:
         folded = _fold(choice)
         its_section, _, its_leaf = folded.rpartition(".")
         distance = edits(wanted, folded, reach)
-        if distance > reach and leaf and its_section != section:
-            # The right name in another section (or in none): good, but never better than a plain misspelling.
-            distance = edits(leaf, its_leaf, reach - 1) + 1
-        if distance <= reach:
+        near = distance <= reach
+        if not near and leaf and its_section != section:
+            in_leaf = edits(leaf, its_leaf, slips)
+            near, distance = in_leaf <= slips, in_leaf + elsewhere
+        if near:
             found.append((distance, its_section != section, -_common_prefix(wanted, folded), choice))
     return [choice for *_, choice in sorted(found)[:limit]]
 
