@@ -1,0 +1,120 @@
+"""Everything that megatron.core needs to run without a GPU, and the only place that knows about it. The worker calls
+install() and adjust() when torch sees no GPU, and never imports this module otherwise. Nothing on disk changes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from primus.backends.megatron.patches import Patches
+
+CPU = torch.device("cpu")
+
+SETTINGS: Mapping[str, tuple[Any, str]] = {
+    "use_cpu_initialization": (True, "initial weights are drawn on a GPU otherwise"),
+    "gradient_accumulation_fusion": (False, "a kernel for GPUs"),
+    "masked_softmax_fusion": (False, "a kernel for GPUs"),
+    "apply_rope_fusion": (False, "a kernel for GPUs"),
+    "cross_entropy_loss_fusion": (False, "a kernel for GPUs"),
+    "moe_permute_fusion": (False, "a kernel for GPUs"),
+    "moe_grouped_gemm": (False, "a kernel for GPUs; experts are computed one by one"),
+    "moe_shared_expert_overlap": (False, "there is no second stream to overlap in"),
+    "use_precision_aware_optimizer": (False, "an optimizer of Transformer Engine"),
+}
+"""Keys that must have this value on a CPU. None of them changes what is computed."""
+
+install = (patch := Patches("CPU")).install
+
+
+def adjust(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with SETTINGS in force; says which of the experiment's own values that replaced."""
+    for key, (value, reason) in SETTINGS.items():
+        if values.get(key) not in (None, value):
+            print(f"CPU: {key} is {value} instead of {values[key]}: {reason}")
+    return {**values, **{key: value for key, (value, _) in SETTINGS.items()}}
+
+
+@patch("megatron.core.jit.jit_fuser", "compiling takes longer than it saves here, and needs a C++ compiler")
+def _no_compilation() -> None:
+    # First, since functions are decorated when their modules are imported.
+    from megatron.core import jit
+
+    jit.disable_jit_fuser()
+
+
+@patch("torch.cuda: device, streams, synchronisation", "there is one device and nothing asynchronous on it")
+def _one_device() -> None:
+    cuda = torch.cuda
+    cuda.current_device = lambda: CPU
+    cuda.set_device = cuda.synchronize = lambda device=None: None
+    cuda.Stream = cuda.Event = cuda.stream = _Nothing
+    cuda.current_stream = cuda.default_stream = lambda device=None: _Nothing()
+
+
+@patch("torch.cuda: random numbers", "megatron's tracker keeps the states of a GPU's generator")
+def _one_generator() -> None:
+    from megatron.core.tensor_parallel import random
+
+    def get_state(device: Any = None, clone: bool = False, graph_safe: bool = False) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    def set_state(state: torch.Tensor, device: Any = None, graph_safe: bool = False) -> None:
+        torch.set_rng_state(state)
+
+    cuda: Any = torch.cuda
+    cuda.get_rng_state, cuda.set_rng_state = get_state, set_state
+    cuda.manual_seed = cuda.manual_seed_all = torch.default_generator.manual_seed
+    random._get_cuda_rng_state, random._set_cuda_rng_state = get_state, set_state
+    # It warns of every fork, since the generators of both kinds are the same one now.
+    logging.getLogger(random.__name__).addFilter(lambda record: "CPU RNG state changed" not in record.getMessage())
+
+
+@patch("torch.tensor, zeros, ones, empty and empty_like", "megatron asks for device='cuda' by name")
+def _tensors_on_cpu() -> None:
+    module: Any = torch
+    for name in ("tensor", "zeros", "ones", "empty", "empty_like"):
+        setattr(module, name, _on_cpu(getattr(module, name)))
+
+
+@patch("torch.Tensor.cuda and type", "megatron's optimizers take tensors of type torch.cuda.FloatTensor only")
+def _tensor_methods() -> None:
+    tensor: Any = torch.Tensor
+    original = tensor.type
+
+    def type_of(self: torch.Tensor, dtype: Any = None, *rest: Any, **options: Any) -> Any:
+        if dtype is None:
+            return original(self).replace("torch.", "torch.cuda.", 1)
+        return original(self, dtype, *rest, **options)
+
+    tensor.cuda = lambda self, *rest, **options: self
+    tensor.type = type_of
+
+
+def _on_cpu(create: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    @functools.wraps(create)
+    def created(*arguments: Any, **options: Any) -> torch.Tensor:
+        if str(options.get("device")).startswith("cuda"):
+            options["device"] = CPU
+        return create(*arguments, **options)
+
+    return created
+
+
+class _Nothing:
+    """A stream, an event or a context that does nothing."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        pass
+
+    def __enter__(self) -> _Nothing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Callable[..., _Nothing]:
+        return lambda *arguments, **options: self

@@ -1,0 +1,141 @@
+"""Batches: megatron's datasets, and which of their samples each process reads at which step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.core import parallel_state as state
+from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
+from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig, MockGPTDataset
+from megatron.core.datasets.utils import get_blend_from_list
+
+from primus.backends.megatron.arguments import Arguments
+from primus.backends.megatron.tokenizer import Tokenizer
+from primus.errors import ExperimentError, MissingError, Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Datasets:
+    """The three parts of the data; None when the experiment has no such part."""
+
+    train: Any
+    valid: Any
+    test: Any
+
+
+def build_datasets(arguments: Arguments, tokenizer: Tokenizer, cache: Path) -> Datasets:
+    """Megatron's datasets, large enough for the whole training; `cache` is for index files, when no key names one."""
+    settings, batch = arguments.settings, arguments.global_batch_size
+    evaluation = settings.eval_iters * batch if settings.eval_interval else 0
+    config = GPTDatasetConfig(
+        **{"path_to_cache": str(cache), **_MASKS, **arguments.dataset, **_sources(arguments)}, tokenizer=tokenizer
+    )
+    kind = MockGPTDataset if settings.mock_data else GPTDataset
+    sizes = [(settings.train_iters or 0) * batch, evaluation, evaluation]
+    return Datasets(**dict(zip(("train", "valid", "test"), _build(kind, sizes, config), strict=True)))
+
+
+def batches(dataset: Any, arguments: Arguments, chunk: Any, *, consumed: int = 0) -> Iterator[Any] | None:
+    """Micro-batches of this process from sample `consumed` on, endless; None for a stage that needs no data.
+
+    Each process reads its own samples: those of a tensor parallel group read the same ones.
+    """
+    needs_data = chunk.pre_process or chunk.post_process or arguments.dataset.get("create_attention_mask", True)
+    if not needs_data:
+        return None
+    settings = arguments.settings
+    sampler = MicroBatches(
+        len(dataset),
+        consumed=consumed,
+        size=settings.micro_batch_size or 1,
+        rank=state.get_data_parallel_rank(),
+        replicas=state.get_data_parallel_world_size(),
+        seed=settings.seed if settings.dataloader_type == "cyclic" else None,
+    )
+    loader: Any = torch.utils.data.DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=settings.num_workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=settings.num_workers > 0,
+        # Its own, so that a new loader does not move the generator that dropout draws from.
+        generator=torch.Generator().manual_seed(settings.seed),
+    )
+    return iter(loader)
+
+
+class MicroBatches:
+    """Sample numbers of one replica's micro-batches: a global batch is the same set of samples for every layout."""
+
+    def __init__(self, total: int, *, consumed: int, size: int, rank: int, replicas: int, seed: int | None) -> None:
+        self._total = total
+        self._consumed = consumed
+        self._size = size
+        self._rank = rank
+        self._replicas = replicas
+        self._seed = seed
+        """Shuffles each pass over the data anew; None keeps the dataset's own order."""
+
+    def __iter__(self) -> Iterator[Sequence[int]]:
+        step = self._size * self._replicas
+        per_pass = self._total - self._total % step
+        if not per_pass:
+            raise ExperimentError(
+                [Problem(message=f"the data has {self._total} samples; one micro-batch of all replicas needs {step}")]
+            )
+        position = self._consumed
+        while True:
+            number, start = divmod(position, per_pass)
+            order = self._order(number, per_pass)
+            for begin in range(start, per_pass, step):
+                mine = begin + self._rank * self._size
+                yield order[mine : mine + self._size]
+            position = (number + 1) * per_pass
+
+    def _order(self, number: int, length: int) -> Sequence[int]:
+        if self._seed is None:
+            return range(length)
+        generator = torch.Generator().manual_seed(self._seed + number)
+        return torch.randperm(length, generator=generator).tolist()  # type: ignore[no-any-return]
+
+
+_MASKS = {"reset_position_ids": False, "reset_attention_mask": False, "eod_mask_loss": False}
+"""GPTDatasetConfig wants a value for each."""
+
+
+def _sources(arguments: Arguments) -> dict[str, Any]:
+    """`blend` or `blend_per_split` of GPTDatasetConfig."""
+    settings = arguments.settings
+    if settings.mock_data:
+        return {"blend": None}
+    parts = (settings.train_data_path, settings.valid_data_path, settings.test_data_path)
+    if any(parts):
+        return {"blend_per_split": [_blend(part) for part in parts], "split": None}
+    if settings.data_path is None:
+        raise ExperimentError([Problem(message="no data: set data_path, or train_data_path, or mock_data: true")])
+    return {"blend": _blend(settings.data_path)}
+
+
+def _blend(paths: list[str | float] | str | None) -> Any:
+    """Prefixes and weights as megatron wants them, after a look whether the files are there."""
+    words = [str(path) for path in (paths.split() if isinstance(paths, str) else paths or [])]
+    if not words:
+        return None
+    blend = get_blend_from_list(words)
+    for prefix in blend[0]:
+        for suffix in (".bin", ".idx"):
+            if not Path(prefix + suffix).is_file():
+                raise MissingError(
+                    f"{prefix}{suffix}: no such file. data_path is a prefix that `primus data prepare` wrote, "
+                    "without .bin and .idx."
+                )
+    return blend
+
+
+def _build(kind: Any, sizes: list[int], config: GPTDatasetConfig) -> list[Any]:
+    """All parts on every process; megatron lets rank 0 write the index files first."""
+    return list(BlendedMegatronDatasetBuilder(kind, sizes, lambda: True, config).build())
