@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from primus.backends.megatron.patterns import expand_pattern
+from primus.experiment import Schema
 
 Values = Mapping[str, Any]
-"""Every key of the schema with its value: the experiment's, or Megatron's default."""
+"""Every key of the schema with its value: see complete_values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +77,19 @@ class Parameters:
         return sum(layer.total + self.prediction_extra for layer in self.prediction)
 
 
+def complete_values(given: Mapping[str, Any], schema: Schema) -> Values:
+    """The plain values of an experiment, and for every other key what the backend takes instead."""
+    chosen = {key: value for key, value in given.items() if value is not None}
+    values = {name: key.default for name, key in schema.keys.items()} | chosen
+    if values["ffn_hidden_size"] is None and values["hidden_size"] is not None:
+        # Megatron-LM keeps the size of the whole when the activation has a gate.
+        hidden = int(values["hidden_size"])
+        values["ffn_hidden_size"] = int(4 * hidden * 2 / 3 / 64) * 64 if values["swiglu"] else 4 * hidden
+    if "accumulate_allreduce_grads_in_fp32" not in chosen:
+        values["accumulate_allreduce_grads_in_fp32"] = bool(values["bf16"])
+    return values
+
+
 def count_parameters(values: Values) -> Parameters:
     """The parameters of the model that `values` describes."""
     hidden = int(values["hidden_size"])
@@ -107,7 +121,7 @@ def _layers(values: Values) -> tuple[Layer, ...]:
     dense = Layer(
         attention=_attention(values),
         norms=2 * _norm(values, int(values["hidden_size"])),
-        feed_forward=_feed_forward(values, values["ffn_hidden_size"] or 4 * values["hidden_size"]),
+        feed_forward=_feed_forward(values, values["ffn_hidden_size"]),
     )
     if not values["num_experts"]:
         return (dense,) * int(values["num_layers"])
@@ -121,7 +135,7 @@ def _sparse(values: Values, dense: Layer) -> Layer:
     shared_size = values["moe_shared_expert_intermediate_size"]
     shared = _feed_forward(values, shared_size) if shared_size else 0
     gate = hidden if shared_size and values["moe_shared_expert_gate"] else 0
-    expert = _feed_forward(values, values["moe_ffn_hidden_size"] or values["ffn_hidden_size"] or 4 * hidden)
+    expert = _feed_forward(values, values["moe_ffn_hidden_size"] or values["ffn_hidden_size"])
     return Layer(
         attention=dense.attention,
         norms=dense.norms,

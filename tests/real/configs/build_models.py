@@ -1,0 +1,113 @@
+"""Builds the real GPTModel of each preset named on the command line, on the meta device, and prints what it found.
+
+Run by test_megatron_models.py in a process of its own: megatron.core's groups and the CPU adapter change the process.
+"""
+
+import json
+import sys
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from primus.backends.megatron import cpu
+
+# torch.device("meta") knows torch.empty and the like by what they are when it is first used; the adapter wraps them.
+with torch.device("meta"):
+    torch.empty(1)
+cpu.install()
+
+from megatron.core import parallel_state, tensor_parallel  # noqa: E402
+
+from primus.backends.megatron import arguments, model  # noqa: E402
+from primus.experiment.load import load_preset  # noqa: E402
+from primus.experiment.paths import find_preset  # noqa: E402
+
+SEQUENCE, BATCH = 16, 2
+NO_WEIGHTS = {"perform_initialization": False, "use_cpu_initialization": True}
+
+
+def main(names: list[str]) -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    parallel_state.initialize_model_parallel()
+    tensor_parallel.model_parallel_cuda_manual_seed(1)
+    json.dump({name: facts(name) for name in names}, sys.stdout)
+
+
+def facts(name: str) -> dict[str, Any]:
+    values = load_preset(find_preset("models", "megatron", name), "models", "megatron").plain()
+    built = arguments.build({**values, **NO_WEIGHTS, "seq_length": SEQUENCE}, world_size=1, gpu=False)
+    with torch.device("meta"):
+        # The vocabulary as it is on the card: without the rows that Megatron adds.
+        gpt = model._chunk(built, values["vocab_size"], None)
+    weights = dict(gpt.named_parameters())
+    return {
+        "device": sorted({weight.device.type for weight in weights.values()}),
+        "parameters": sum(weight.numel() for key, weight in weights.items() if not key.startswith("mtp.")),
+        "prediction": sum(weight.numel() for key, weight in weights.items() if key.startswith("mtp.")),
+        "expert_bias": [buffer.numel() for key, buffer in gpt.named_buffers() if key.endswith("expert_bias")],
+        "shapes": {key: list(weight.shape) for key, weight in weights.items() if ".layers." not in key},
+        **layer_kinds(gpt.decoder.layers),
+        "transformer": plain_fields(built.transformer),
+        "attention": attention(gpt, built.transformer),
+        "frequencies": frequencies(gpt),
+    }
+
+
+def layer_kinds(layers: Any) -> dict[str, Any]:
+    """The shapes of each kind of layer, and the kind of every layer by its number."""
+    kinds: list[Any] = []
+    numbers = []
+    for layer in layers:
+        shapes = layer_shapes(layer)
+        if shapes not in kinds:
+            kinds.append(shapes)
+        numbers.append(kinds.index(shapes))
+    return {"kinds": kinds, "layers": numbers}
+
+
+def layer_shapes(layer: Any) -> dict[str, Any]:
+    """The shape of every weight of a layer, that of equal experts once, with their number."""
+    experts = getattr(getattr(layer.mlp, "experts", None), "local_experts", [])
+    shapes = {key: list(weight.shape) for key, weight in layer.named_parameters() if ".local_experts." not in key}
+    kinds = {tuple((key, tuple(weight.shape)) for key, weight in expert.named_parameters()) for expert in experts}
+    return {"shapes": shapes, "experts": len(experts), "expert": [dict(kind) for kind in kinds]}
+
+
+def plain_fields(config: Any) -> dict[str, Any]:
+    return {key: value for key, value in vars(config).items() if isinstance(value, int | float | str | list | None)}
+
+
+def attention(gpt: Any, config: Any) -> dict[str, Any]:
+    """Shapes of queries, keys and values in the first layer, and the factor on their product."""
+    found: dict[str, Any] = {}
+
+    def note(module: Any, inputs: Any, options: Any) -> None:
+        found["shapes"] = [list(tensor.shape) for tensor in inputs[:3]]
+
+    layer = gpt.decoder.layers[0].self_attention
+    core = layer.core_attention
+    handle = core.register_forward_pre_hook(note, with_kwargs=True)
+    rotary = None if config.multi_latent_attention else torch.empty(SEQUENCE, 1, 1, config.kv_channels, device="meta")
+    hidden = torch.empty(SEQUENCE, BATCH, config.hidden_size, device="meta")
+    if config.multi_latent_attention:
+        to_meta(layer.rotary_pos_emb)
+    output, _ = layer(hidden, attention_mask=None, rotary_pos_emb=rotary)
+    handle.remove()
+    return {**found, "output": list(output.shape), "scale": core.softmax_scale}
+
+
+def to_meta(rotary: Any) -> None:
+    """Positions live on the CPU, so that their frequencies have values; a forward pass on meta needs them there."""
+    rotary.inv_freq_values = rotary.inv_freq
+    rotary.forward = lambda length, *rest, **options: (torch.empty(length, 1, 1, rotary.dim, device="meta"), 1.0)
+
+
+def frequencies(gpt: Any) -> list[float]:
+    """What the positions of the first layer are multiplied with, before the rotation."""
+    rotary = gpt.decoder.layers[0].self_attention.rotary_pos_emb if not hasattr(gpt, "rotary_pos_emb") else gpt.rotary_pos_emb
+    return rotary.inv_freq.tolist()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
