@@ -1,0 +1,66 @@
+"""The torchtitan backend, seen from outside the training processes: its keys, checks and plan. Imports no torch.
+
+The registry finds BACKEND through the entry point; worker.py is what runs inside each process.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from primus.backends.base import Resume
+from primus.backends.torchtitan import checkpoint_folder, checks
+from primus.backends.torchtitan.layout import layout_of
+from primus.backends.torchtitan.settings import Settings
+from primus.errors import Problem
+from primus.experiment import Experiment, Schema, dump, read_schema
+from primus.job import Job, Resources, Variable
+
+
+class TorchtitanBackend:
+    """Training with torchtitan's Trainer."""
+
+    name = "torchtitan"
+    packages = ("torch", "torchtitan", "tokenizers")
+
+    @staticmethod
+    @cache
+    def schema() -> Schema:
+        """The keys of the torchtitan release that schema.json was generated from."""
+        return read_schema(Path(__file__).with_name("schema.json"))
+
+    def check(self, experiment: Experiment, resources: Resources | None = None) -> list[Problem]:
+        """What is missing, contradicts itself, or can't run on these resources."""
+        return checks.check(Settings(experiment, self.schema()), resources)
+
+    def newest_checkpoint(self, experiment: Experiment) -> Path | None:
+        """The checkpoint that was saved last and completely, and that training can go on from."""
+        return checkpoint_folder.newest(checkpoint_folder.folder_of(experiment))
+
+    def plan(self, experiment: Experiment, resources: Resources, *, run_dir: Path, resume: Resume) -> Job:
+        """One worker per process; the terminal shows the rank that has the loss."""
+        settings = Settings(experiment, self.schema())
+        return Job(
+            name=experiment.exp_name,
+            backend=self.name,
+            module="primus.backends.torchtitan.worker",
+            args=("--resume", resume),
+            total_steps=settings["training.steps"],
+            environment=_ENVIRONMENT[resources.accelerator],
+            resources=resources,
+            run_dir=run_dir,
+            files={"experiment.yaml": dump(experiment)},
+            console_ranks=(layout_of(settings, resources.world_size).reporting_rank,),
+        )
+
+
+_NVIDIA = (
+    Variable(
+        name="PYTORCH_ALLOC_CONF",
+        value="expandable_segments:True",
+        reason="FSDP allocates blocks of many sizes; segments that can grow keep the memory from fragmenting",
+    ),
+)
+_ENVIRONMENT: dict[str, tuple[Variable, ...]] = {"cpu": (), "amd": (), "nvidia": _NVIDIA}
+
+BACKEND = TorchtitanBackend()
