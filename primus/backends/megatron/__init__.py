@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from primus.backends.base import Resume
-from primus.backends.megatron import checkpoint_folder, checks
+from primus.backends.megatron import checkpoint_folder
 from primus.backends.megatron.layout import layout_of
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema, dump, read_schema
@@ -30,11 +30,13 @@ class MegatronBackend:
 
     def check(self, experiment: Experiment, resources: Resources | None = None) -> list[Problem]:
         """What is missing, contradicts itself, or can't run on these resources."""
+        from primus.backends.megatron import checks  # not in the workers
+
         return checks.check(experiment, self.schema(), resources)
 
     def newest_checkpoint(self, experiment: Experiment) -> Path | None:
         """The checkpoint that was saved last and completely, of this experiment."""
-        return checkpoint_folder.newest(checkpoint_folder.of(experiment))
+        return checkpoint_folder.of(experiment).newest()
 
     def plan(self, experiment: Experiment, resources: Resources, *, run_dir: Path, resume: Resume) -> Job:
         """One worker per process; the terminal shows the rank that has the loss."""

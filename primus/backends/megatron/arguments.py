@@ -51,6 +51,7 @@ def build(values: Mapping[str, Any], *, world_size: int, gpu: bool) -> Arguments
     model_class = MLATransformerConfig if given.get("multi_latent_attention") else TransformerConfig
     model = {
         "transformer_impl": _implementation(gpu),
+        "cuda_graph_scope": [],  # what the default, "full", means; that one is deprecated
         **_routed(given, keys.MODEL, model_class),
         **_derived_model_fields(given, settings, layout, dtype),
         "deallocate_pipeline_outputs": gpu,

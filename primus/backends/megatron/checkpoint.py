@@ -42,7 +42,7 @@ class Checkpoints:
     @property
     def last(self) -> Path | None:
         """That checkpoint."""
-        return None if self.last_step is None else self.folder.of(self.last_step)
+        return None if self.last_step is None else self.folder.path_of(self.last_step)
 
     def save(self) -> Path:
         """Write a checkpoint of the present state; all processes must call it."""
@@ -63,12 +63,12 @@ class Checkpoints:
             self.folder.prune(keep_last=settings.keep_last, retain_interval=settings.save_retain_interval)
         dist.barrier()
         self.last_step = step
-        return self.folder.of(step)
+        return self.folder.path_of(step)
 
     def load(self, step: int, *, source: CheckpointFolder | None = None, weights_only: bool = False) -> None:
         """Continue from the checkpoint of `step`; with `weights_only` it is only where the weights come from."""
         training, folder = self._training, source or self.folder
-        settings, path = training.arguments.settings, str(folder.of(step))
+        settings, path = training.arguments.settings, str(folder.path_of(step))
         with_optimizer = not (weights_only or settings.no_load_optim)
         with_rng = not (weights_only or settings.no_load_rng) and _same_layout(training, folder.facts(step))
         metadata = {**_metadata(training), **(load_content_metadata(path) or {})}

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from primus.experiment import Experiment
 from primus.run import write_text
 
 FACTS = "primus.json"
@@ -26,6 +27,11 @@ _PREFIX = "iter_"
 _PARTIAL = ".partial"
 _SMALL = 1 << 26
 """Files up to this many bytes are hashed: metadata and everything that is not a tensor."""
+
+
+def of(experiment: Experiment) -> CheckpointFolder:
+    """Where the experiment's own checkpoints are."""
+    return CheckpointFolder(experiment.folder / "checkpoints")
 
 
 class CheckpointFolder:
@@ -43,9 +49,9 @@ class CheckpointFolder:
 
     def newest(self) -> Path | None:
         steps = self.steps()
-        return self.of(steps[-1]) if steps else None
+        return self.path_of(steps[-1]) if steps else None
 
-    def of(self, step: int) -> Path:
+    def path_of(self, step: int) -> Path:
         return self.path / f"{_PREFIX}{step:07d}"
 
     def partial(self, step: int) -> Path:
@@ -61,7 +67,7 @@ class CheckpointFolder:
 
     def publish(self, step: int, facts: Mapping[str, Any]) -> Path:
         """Give the finished checkpoint its name; a crash before leaves no trace of it, a crash after all of it."""
-        partial, final = self.partial(step), self.of(step)
+        partial, final = self.partial(step), self.path_of(step)
         write_text(partial / FACTS, json.dumps({**facts, "files": _inventory(partial)}, indent=1) + "\n")
         _sync(partial)
         if final.exists():  # of a run that was resumed from before it
@@ -85,14 +91,14 @@ class CheckpointFolder:
         gone = [step for step in old if not retain_interval or step % retain_interval]
         for step in gone:
             doomed = self.path / f".{_PREFIX}{step:07d}.old{_PARTIAL}"
-            self.of(step).rename(doomed)
+            self.path_of(step).rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
         return gone
 
     def facts(self, step: int) -> dict[str, Any]:
         """What publish() was told; empty for a checkpoint that Primus did not write."""
         try:
-            data = json.loads((self.of(step) / FACTS).read_text(encoding="utf-8"))
+            data = json.loads((self.path_of(step) / FACTS).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         return dict(data)
@@ -104,7 +110,7 @@ class CheckpointFolder:
         except (OSError, ValueError) as error:
             return f"{FACTS}: {error}"
         for name, (size, digest) in files.items():
-            path = self.of(step) / name
+            path = self.path_of(step) / name
             if not path.is_file():
                 return f"{name} is missing"
             if path.stat().st_size != size:

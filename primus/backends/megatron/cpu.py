@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,13 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
 }
 """Keys that must have this value on a CPU. None of them changes what is computed."""
 
-install = (patch := Patches("CPU")).install
+patch = Patches("CPU")
+
+
+def install() -> None:
+    """Replace what needs a GPU, for the rest of this process."""
+    warnings.filterwarnings("ignore", message=".*Falling back to")  # megatron's, for each fused kernel that is missing
+    patch.install()
 
 
 def adjust(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,21 +45,26 @@ def adjust(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, **{key: value for key, (value, _) in SETTINGS.items()}}
 
 
-@patch("megatron.core.jit.jit_fuser", "compiling takes longer than it saves here, and needs a C++ compiler")
+@patch("torch.compile", "compiling megatron's small functions takes longer than it saves, and needs a C++ compiler")
 def _no_compilation() -> None:
     # First, since functions are decorated when their modules are imported.
-    from megatron.core import jit
+    def compile_nothing(function: Any = None, **options: Any) -> Any:
+        return function if function is not None else lambda decorated: decorated
 
-    jit.disable_jit_fuser()
+    module: Any = torch
+    module.compile = compile_nothing
 
 
 @patch("torch.cuda: device, streams, synchronisation", "there is one device and nothing asynchronous on it")
 def _one_device() -> None:
-    cuda = torch.cuda
+    # A function of its own for each name: torch's compiler wants to tell them apart.
+    cuda: Any = torch.cuda
     cuda.current_device = lambda: CPU
-    cuda.set_device = cuda.synchronize = lambda device=None: None
-    cuda.Stream = cuda.Event = cuda.stream = _Nothing
-    cuda.current_stream = cuda.default_stream = lambda device=None: _Nothing()
+    cuda.set_device = lambda device: None
+    cuda.synchronize = lambda device=None: None
+    cuda.Stream, cuda.Event, cuda.stream = (type(name, (_Nothing,), {}) for name in ("Stream", "Event", "stream"))
+    cuda.current_stream = lambda device=None: _Nothing()
+    cuda.default_stream = lambda device=None: _Nothing()
 
 
 @patch("torch.cuda: random numbers", "megatron's tracker keeps the states of a GPU's generator")
@@ -67,7 +79,7 @@ def _one_generator() -> None:
 
     cuda: Any = torch.cuda
     cuda.get_rng_state, cuda.set_rng_state = get_state, set_state
-    cuda.manual_seed = cuda.manual_seed_all = torch.default_generator.manual_seed
+    cuda.manual_seed = torch.default_generator.manual_seed
     random._get_cuda_rng_state, random._set_cuda_rng_state = get_state, set_state
     # It warns of every fork, since the generators of both kinds are the same one now.
     logging.getLogger(random.__name__).addFilter(lambda record: "CPU RNG state changed" not in record.getMessage())

@@ -12,6 +12,7 @@ from megatron.core import parallel_state as state
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig, MockGPTDataset
 from megatron.core.datasets.utils import get_blend_from_list
+from megatron.core.utils import unwrap_model
 
 from primus.backends.megatron.arguments import Arguments
 from primus.backends.megatron.tokenizer import Tokenizer
@@ -44,8 +45,8 @@ def batches(dataset: Any, arguments: Arguments, chunk: Any, *, consumed: int = 0
 
     Each process reads its own samples: those of a tensor parallel group read the same ones.
     """
-    needs_data = chunk.pre_process or chunk.post_process or arguments.dataset.get("create_attention_mask", True)
-    if not needs_data:
+    stage = unwrap_model(chunk)
+    if not (stage.pre_process or stage.post_process or arguments.dataset.get("create_attention_mask", True)):
         return None
     settings = arguments.settings
     sampler = MicroBatches(

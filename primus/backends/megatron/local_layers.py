@@ -5,4 +5,5 @@ from __future__ import annotations
 
 from primus.backends.megatron.patches import Patches
 
-install = (patch := Patches("Without Transformer Engine")).install
+patch = Patches("Without Transformer Engine")
+install = patch.install

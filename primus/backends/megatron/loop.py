@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 
-from primus.backends.megatron import data, metrics, topology
+from primus.backends.megatron import checkpoint_folder, data, metrics, topology
 from primus.backends.megatron.arguments import Arguments
 from primus.backends.megatron.checkpoint import Checkpoints
-from primus.backends.megatron.checkpoint_folder import CheckpointFolder
 from primus.backends.megatron.forward import Losses, forward_backward
 from primus.backends.megatron.model import count_parameters, padded_vocabulary
-from primus.backends.megatron.optimizer import Step, learning_rate, loss_scale, take_step
+from primus.backends.megatron.optimizer import Step, loss_scale, take_step
 from primus.backends.megatron.resume import start_from
 from primus.backends.megatron.state import assemble
 from primus.backends.megatron.tokenizer import tokenizer_of, vocabulary_size
@@ -48,10 +47,9 @@ class Loop:
         self._progress = self._training.progress
         self._reports = worker.rank == arguments.layout.reporting_rank
         self._describe_model()
-        folder = worker.experiment.folder
-        self._checkpoints = Checkpoints(CheckpointFolder(folder / "checkpoints"), self._training)
+        self._checkpoints = Checkpoints(checkpoint_folder.of(worker.experiment), self._training)
         self._say(start_from(self._checkpoints, self._training, worker.resume, worker.run_dir.id))
-        self._data = data.build_datasets(arguments, tokenizer, folder / "data-cache")
+        self._data = data.build_datasets(arguments, tokenizer, worker.experiment.folder / "data-cache")
 
     def run(self) -> None:
         last = self._settings.train_iters or 0
@@ -115,8 +113,7 @@ class Loop:
             more["loss_scale"] = loss_scale(self._training.optimizer)
         if step.zeros is not None:
             more["zeros_in_grad"] = step.zeros
-        rate = learning_rate(self._training.optimizer)
-        self._worker.record(step=self._progress.step, loss=loss, lr=rate, grad_norm=step.grad_norm, **more)
+        self._worker.record(step=self._progress.step, loss=loss, lr=step.lr, grad_norm=step.grad_norm, **more)
 
     def _between_steps(self) -> None:
         """Evaluate, save and collect garbage when it is time."""

@@ -21,6 +21,9 @@ class Step:
     updated: bool
     """False when the weights stayed as they were."""
 
+    lr: float
+    """Learning rate of the parameters that follow the common schedule."""
+
     grad_norm: float
     """Norm of the whole gradient before clipping; NaN or infinite when the gradient is."""
 
@@ -66,12 +69,12 @@ def take_step(optimizer: Any, *, refuse_nan: bool) -> Step:
 
     The parts of ChainedOptimizer.step(), with the norm taken also without clipping, since it is reported.
     """
-    overflow = optimizer.prepare_grads()
-    if overflow:  # fp16: the scaler has noticed, and will try a smaller scale
-        return Step(updated=False, grad_norm=math.inf)
+    lr = get_canonical_lr_for_logging(optimizer.param_groups) or 0.0
+    if optimizer.prepare_grads():  # fp16: the scaler has noticed an overflow, and will try a smaller scale
+        return Step(updated=False, lr=lr, grad_norm=math.inf)
     norm = optimizer.get_grad_norm()
     if refuse_nan and not math.isfinite(norm):
-        return Step(updated=False, grad_norm=norm)
+        return Step(updated=False, lr=lr, grad_norm=norm)
     config = optimizer.config
     for part in optimizer.chained_optimizers if config.clip_grad > 0 else ():
         parameters = [] if getattr(part, "is_stub_optimizer", False) else part.get_parameters()
@@ -80,12 +83,7 @@ def take_step(optimizer: Any, *, refuse_nan: bool) -> Step:
                 parameters, config.clip_grad, norm, config.use_precision_aware_optimizer_no_fp8_or_ds_fp8
             )
     zeros = optimizer.count_zeros() if config.log_num_zeros_in_grad else None
-    return Step(updated=optimizer.step_with_ready_grads(), grad_norm=norm, zeros=zeros)
-
-
-def learning_rate(optimizer: Any) -> float:
-    """The rate of the next step, of the parameters that follow the common schedule."""
-    return get_canonical_lr_for_logging(optimizer.param_groups) or 0.0
+    return Step(updated=optimizer.step_with_ready_grads(), lr=lr, grad_norm=norm, zeros=zeros)
 
 
 def loss_scale(optimizer: Any) -> float:

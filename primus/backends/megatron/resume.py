@@ -52,8 +52,8 @@ def _load_newest(checkpoints: Checkpoints, training: Training) -> str:
             except CheckpointException as error:  # the same on all processes
                 damage = str(next(iter(error.failures.values()))[0])
             else:
-                return f"Resumes from {folder.of(step)}, after step {training.progress.step}."
-        unreadable.append(f"{folder.of(step)}: {damage}")
+                return f"Resumes from {folder.path_of(step)}, after step {training.progress.step}."
+        unreadable.append(f"{folder.path_of(step)}: {damage}")
         print(f"Warning: this checkpoint can't be read, trying the one before: {unreadable[-1]}")
     raise MissingError(
         "No checkpoint can be read:\n  "
@@ -75,7 +75,7 @@ def _load_other(checkpoints: Checkpoints, training: Training, source: Checkpoint
     _refuse_another_model(source, step, training)
     checkpoints.load(step, source=source, weights_only=settings.finetune)
     what = "weights" if settings.finetune else "state"
-    return f"Starts with the {what} of {source.of(step)}, after step {training.progress.step}."
+    return f"Starts with the {what} of {source.path_of(step)}, after step {training.progress.step}."
 
 
 def _refuse_another_model(folder: CheckpointFolder, step: int, training: Training) -> None:
@@ -85,7 +85,7 @@ def _refuse_another_model(folder: CheckpointFolder, step: int, training: Trainin
         raise ExperimentError(
             [
                 Problem(
-                    message=f"{folder.of(step)} is a checkpoint of another model:\n  "
+                    message=f"{folder.path_of(step)} is a checkpoint of another model:\n  "
                     + "\n  ".join(found)
                     + "\nUse another exp_name, or --no-resume to start from zero and keep it aside."
                 )
