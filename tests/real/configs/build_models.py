@@ -10,12 +10,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from primus.backends.megatron import cpu
+from primus.backends.megatron import cpu, local_layers
 
 # torch.device("meta") knows torch.empty and the like by what they are when it is first used; the adapter wraps them.
 with torch.device("meta"):
     torch.empty(1)
 cpu.install()
+local_layers.install()
 
 from megatron.core import parallel_state, tensor_parallel  # noqa: E402
 
@@ -49,8 +50,8 @@ def facts(name: str) -> dict[str, Any]:
         "shapes": {key: list(weight.shape) for key, weight in weights.items() if ".layers." not in key},
         **layer_kinds(gpt.decoder.layers),
         "transformer": plain_fields(built.transformer),
+        "rotation": rotation(gpt),
         "attention": attention(gpt, built.transformer),
-        "frequencies": frequencies(gpt),
     }
 
 
@@ -79,34 +80,33 @@ def plain_fields(config: Any) -> dict[str, Any]:
 
 
 def attention(gpt: Any, config: Any) -> dict[str, Any]:
-    """Shapes of queries, keys and values in the first layer, and the factor on their product."""
+    """What reaches the product of queries and keys in the first layer, and what comes out of the layer."""
     found: dict[str, Any] = {}
 
     def note(module: Any, inputs: Any, options: Any) -> None:
-        found["shapes"] = [list(tensor.shape) for tensor in inputs[:3]]
+        found["inputs"] = [list(tensor.shape) for tensor in inputs[:3]]
 
     layer = gpt.decoder.layers[0].self_attention
-    core = layer.core_attention
-    handle = core.register_forward_pre_hook(note, with_kwargs=True)
-    rotary = None if config.multi_latent_attention else torch.empty(SEQUENCE, 1, 1, config.kv_channels, device="meta")
-    hidden = torch.empty(SEQUENCE, BATCH, config.hidden_size, device="meta")
+    layer.core_attention.register_forward_pre_hook(note, with_kwargs=True)
+    options = {}
     if config.multi_latent_attention:
-        to_meta(layer.rotary_pos_emb)
-    output, _ = layer(hidden, attention_mask=None, rotary_pos_emb=rotary)
-    handle.remove()
-    return {**found, "output": list(output.shape), "scale": core.softmax_scale}
+        # Positions have values, on the CPU, and can't meet tensors of the meta device.
+        angles = torch.empty(SEQUENCE, 1, 1, config.qk_pos_emb_head_dim, device="meta")
+        layer.rotary_pos_emb.forward = lambda *rest, **options: (angles, 1.0)
+    else:
+        options = {"rotary_pos_emb": torch.empty(SEQUENCE, 1, 1, config.kv_channels, device="meta")}
+    hidden = torch.empty(SEQUENCE, BATCH, config.hidden_size, device="meta")
+    output, _ = layer(hidden, attention_mask=None, **options)
+    return {**found, "output": list(output.shape), "scale": layer.core_attention.softmax_scale}
 
 
-def to_meta(rotary: Any) -> None:
-    """Positions live on the CPU, so that their frequencies have values; a forward pass on meta needs them there."""
-    rotary.inv_freq_values = rotary.inv_freq
-    rotary.forward = lambda length, *rest, **options: (torch.empty(length, 1, 1, rotary.dim, device="meta"), 1.0)
-
-
-def frequencies(gpt: Any) -> list[float]:
-    """What the positions of the first layer are multiplied with, before the rotation."""
-    rotary = gpt.decoder.layers[0].self_attention.rotary_pos_emb if not hasattr(gpt, "rotary_pos_emb") else gpt.rotary_pos_emb
-    return rotary.inv_freq.tolist()
+def rotation(gpt: Any) -> dict[str, Any]:
+    """The angle that each pair of dimensions turns by from one token to the next, and the factor on sine and cosine."""
+    if hasattr(gpt, "rotary_pos_emb"):
+        return {"angles": gpt.rotary_pos_emb.inv_freq.tolist(), "factor": 1.0}
+    rotary = gpt.decoder.layers[0].self_attention.rotary_pos_emb
+    angles, factor = rotary.get_emb(2)
+    return {"angles": angles[1, 0, 0, : rotary.dim // 2].tolist(), "factor": factor}
 
 
 if __name__ == "__main__":
