@@ -98,7 +98,9 @@ def _settings_fields() -> dict[str, tuple[str, dataclasses.Field[Any], Any, str]
 
 
 def _key(name: str, facts: Mapping[str, Any], *, source: str) -> Key:
+    """A key; null always stands for "not set", which arguments.py turns into the field's default."""
     facts = dict(facts)
+    facts["types"] = dict.fromkeys((*facts["types"], "none"))
     for plural in ("types", "choices"):
         facts[plural] = None if facts.get(plural) is None else tuple(facts[plural])
     if "above" in facts:
@@ -140,7 +142,7 @@ def _answers() -> dict[str, Answer]:
     found: dict[str, Answer] = {}
     for family in yaml.safe_load((HERE / "megatron_answers.yaml").read_text()):
         rows = family["keys"]
-        for name, row in (rows.items() if isinstance(rows, dict) else ((name, []) for name in rows)):
+        for name, row in rows.items() if isinstance(rows, dict) else ((name, []) for name in rows):
             if name in found:
                 raise ValueError(f"megatron_answers.yaml answers {name} twice")
             own = row if isinstance(row, dict) else {"harmless": row}
@@ -161,7 +163,7 @@ def _agree(found: Mapping[str, Key], described: Mapping[str, Any], answers: Mapp
     routed = {route.field for routes in keys.ROUTES.values() for route in routes}
     faults = {
         "a type that a file can't say, and no answer in megatron_answers.yaml": {
-            name for name, key in found.items() if not key.types
+            name for name, key in found.items() if key.types == ("none",)
         },
         "no help in megatron_keys.yaml nor an answer in megatron_answers.yaml": {
             name for name, key in found.items() if not key.help

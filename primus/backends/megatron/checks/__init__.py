@@ -1,0 +1,60 @@
+"""Contradictions in a Megatron experiment, found before anything runs. The backend calls check(); pure, without torch.
+
+Much of it megatron.core or Megatron-LM's validate_args would find as well, one at a time, in the workers; some of it
+(marked in the tables) they train on silently with something else than was asked for.
+"""
+
+from __future__ import annotations
+
+from primus.backends.megatron.checks import (
+    architecture,
+    data,
+    device,
+    experts,
+    memory,
+    pipeline,
+    processes,
+    required,
+    schedule,
+    unused,
+)
+from primus.backends.megatron.checks.rule import Facts, run
+from primus.errors import Problem
+from primus.experiment import Experiment, Schema
+from primus.experiment.domain import fit
+from primus.job import Resources
+
+RULES = (
+    *architecture.RULES,
+    *experts.RULES,
+    *pipeline.RULES,
+    *memory.RULES,
+    *schedule.RULES,
+    *data.RULES,
+)
+"""What holds everywhere."""
+
+
+def check(experiment: Experiment, schema: Schema, resources: Resources | None = None) -> list[Problem]:
+    """All contradictions; with `resources` also those between the keys and the processes or the device."""
+    facts = Facts(experiment, schema, resources)
+    unusable = _unusable(experiment, schema)
+    problems = [*required.missing(facts, unusable), *run(RULES, facts, unusable), *unused.problems(facts, unusable)]
+    if resources is not None:
+        problems += run(processes.RULES, facts, unusable)
+        if resources.accelerator == "cpu":
+            problems += run(device.CPU_RULES, facts, unusable)
+    return problems
+
+
+def _unusable(experiment: Experiment, schema: Schema) -> frozenset[str]:
+    """Keys whose own type or domain is violated, which the schema's check reports, or that nobody set though there is
+    no default: they can't be compared with anything."""
+    found = {key for key in required.KEYS if (value := experiment.find(key)) is None or value.data is None}
+    for name, value in experiment.leaves():
+        if name in schema.keys:
+            try:
+                fit(schema.keys[name], value.data, from_variables=bool(value.origin.variables))
+            except ValueError:
+                found.add(name)
+    return frozenset(found)

@@ -1,0 +1,140 @@
+"""Contradictions in where the text comes from, and (apart, since it looks at the disk) files that are not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from primus.backends.megatron.checks.rule import Facts, Rule
+from primus.errors import Problem
+from primus.experiment import Experiment, Schema
+
+PER_SPLIT = ("train_data_path", "valid_data_path", "test_data_path")
+PATHS = ("data_path", *PER_SPLIT)
+
+
+def prefixes(data: Any) -> list[str]:
+    """The prefixes of a blend: weights and prefixes in turn, or prefixes alone, as a list or as one text."""
+    words = data.split() if isinstance(data, str) else [str(word) for word in data or ()]
+    paired = len(words) % 2 == 0 and words and all(_is_number(word) for word in words[::2])
+    return words[1::2] if paired else words
+
+
+def missing_files(experiment: Experiment, schema: Schema) -> Iterator[Problem]:
+    """Data, tokenizer and checkpoint folders that the experiment names and this machine does not have."""
+    facts = Facts(experiment, schema)
+    for key in () if facts.mock_data else PATHS:
+        for prefix in prefixes(facts[key]):
+            for suffix in (".bin", ".idx"):
+                if not Path(prefix + suffix).is_file():
+                    yield _missing(facts, key, f"{prefix}{suffix}: no such file; `primus data prepare` makes it.")
+    if facts.tokenizer_model is not None and not Path(facts.tokenizer_model).exists():
+        yield _missing(facts, "tokenizer_model", f"{facts.tokenizer_model}: no such file or folder.")
+    if facts.load is not None and not Path(facts.load).is_dir():
+        yield _missing(facts, "load", f"{facts.load}: no such folder.")
+
+
+def _missing(facts: Facts, key: str, message: str) -> Problem:
+    value = facts.value(key)
+    return Problem(where=facts.place(key), key=value.path if value else key, message=message)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _mixed(f: Facts) -> bool:
+    """Weights for some prefixes only. Reads PATHS."""
+    return any(_is_number(prefix) for key in PATHS for prefix in prefixes(f[key]))
+
+
+def _shares(split: str) -> list[float]:
+    """Parts of the data for training, validation and test; empty when the text says something else."""
+    if not re.fullmatch(r"\s*\d*\.?\d+\s*(,\s*\d*\.?\d+\s*){0,2}", split):
+        return []
+    shares = [float(share) for share in split.split(",")]
+    return shares + [0.0] * (3 - len(shares))
+
+
+RULES = (
+    Rule(
+        keys=("mock_data", *PATHS),
+        when=lambda f: f.mock_data and any(f[key] for key in PATHS),
+        say="mock_data trains on generated numbers, but there is a data path as well: keep one.",
+    ),
+    Rule(
+        keys=PATHS,
+        when=lambda f: bool(f.data_path) and any(f[key] for key in PER_SPLIT),
+        say="data_path (divided by split) and train_data_path, valid_data_path, test_data_path exclude each other.",
+    ),
+    Rule(
+        keys=PER_SPLIT,
+        when=lambda f: not f.train_data_path and bool(f.valid_data_path or f.test_data_path),
+        say="valid_data_path and test_data_path need train_data_path.",
+    ),
+    Rule(
+        keys=PATHS,
+        when=_mixed,
+        say="a blend is a list of prefixes, or of weight, prefix, weight, prefix …, with a weight for each.",
+    ),
+    Rule(
+        keys=("split", "data_path"),
+        when=lambda f: bool(f.data_path) and f.split is None,
+        say="data_path needs split, the parts for training, validation and test, for instance 99,1,0.",
+    ),
+    Rule(
+        keys=("split",),
+        when=lambda f: f.split is not None and not sum(_shares(f.split)),
+        say="split {split} must be up to three numbers, not all 0: training, validation, test, for instance 99,1,0.",
+    ),
+    Rule(
+        keys=("eval_interval", "eval_iters", "split", "data_path"),
+        when=lambda f: (
+            bool(f.data_path)
+            and f.eval_interval is not None
+            and f.eval_iters > 0
+            and f.split is not None
+            and _shares(f.split)[1:2] == [0.0]
+        ),
+        say="eval_interval evaluates on the validation part, but split {split} has none: set eval_interval: null, or "
+        "another split.",
+    ),
+    Rule(
+        keys=("eval_interval", "eval_iters", "train_data_path", "valid_data_path"),
+        when=lambda f: (
+            bool(f.train_data_path) and f.eval_interval is not None and f.eval_iters > 0 and not f.valid_data_path
+        ),
+        say="eval_interval evaluates on valid_data_path, which is not set.",
+    ),
+    Rule(
+        keys=("tokenizer_type", "vocab_size"),
+        when=lambda f: f.tokenizer_type == "NullTokenizer" and f.vocab_size is None,
+        say="tokenizer_type NullTokenizer needs vocab_size.",
+    ),
+    Rule(
+        keys=("tokenizer_type", "tokenizer_model"),
+        when=lambda f: f.tokenizer_type not in (None, "NullTokenizer", "ByteTokenizer") and f.tokenizer_model is None,
+        say="tokenizer_type {tokenizer_type} needs tokenizer_model, a folder with tokenizer.json.",
+    ),
+    Rule(
+        keys=("vocab_size", "tokenizer_type"),
+        when=lambda f: f.tokenizer_type == "ByteTokenizer" and f.vocab_size is not None and f.vocab_size < 257,
+        say="vocab_size {vocab_size} is too small for ByteTokenizer, which has 257 tokens.",
+    ),
+    Rule(
+        keys=("dataloader_fast_cache_load", "data_cache_path", "data_path"),
+        when=lambda f: f.dataloader_fast_cache_load and (f.data_cache_path is None or bool(f.data_path)),
+        say="dataloader_fast_cache_load needs data_cache_path, and train_data_path instead of data_path.",
+    ),
+    Rule(
+        keys=("dataloader_defer_npy_index_mmap", "data_cache_path"),
+        when=lambda f: f.dataloader_defer_npy_index_mmap and f.data_cache_path is None,
+        say="dataloader_defer_npy_index_mmap needs data_cache_path.",
+    ),
+)
