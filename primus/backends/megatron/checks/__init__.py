@@ -6,32 +6,26 @@ Much of it megatron.core or Megatron-LM's validate_args would find as well, one 
 
 from __future__ import annotations
 
-from primus.backends.megatron.checks import (
-    architecture,
-    data,
-    device,
-    experts,
-    memory,
-    pipeline,
-    processes,
-    required,
-    schedule,
-    unused,
-)
+from primus.backends.megatron.checks.architecture import RULES as ARCHITECTURE
+from primus.backends.megatron.checks.data import RULES as DATA
+from primus.backends.megatron.checks.data import missing_files
+from primus.backends.megatron.checks.device import CPU_RULES
+from primus.backends.megatron.checks.experts import RULES as EXPERTS
+from primus.backends.megatron.checks.memory import RULES as MEMORY
+from primus.backends.megatron.checks.pipeline import RULES as PIPELINE
+from primus.backends.megatron.checks.processes import RULES as PROCESSES
+from primus.backends.megatron.checks.required import KEYS, missing
 from primus.backends.megatron.checks.rule import Facts, run
+from primus.backends.megatron.checks.schedule import RULES as SCHEDULE
+from primus.backends.megatron.checks.unused import idle
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema
 from primus.experiment.domain import fit
 from primus.job import Resources
 
-RULES = (
-    *architecture.RULES,
-    *experts.RULES,
-    *pipeline.RULES,
-    *memory.RULES,
-    *schedule.RULES,
-    *data.RULES,
-)
+__all__ = ["RULES", "check", "missing_files"]
+
+RULES = (*ARCHITECTURE, *EXPERTS, *PIPELINE, *MEMORY, *SCHEDULE, *DATA)
 """What holds everywhere."""
 
 
@@ -39,18 +33,18 @@ def check(experiment: Experiment, schema: Schema, resources: Resources | None = 
     """All contradictions; with `resources` also those between the keys and the processes or the device."""
     facts = Facts(experiment, schema, resources)
     unusable = _unusable(experiment, schema)
-    problems = [*required.missing(facts, unusable), *run(RULES, facts, unusable), *unused.problems(facts, unusable)]
+    problems = [*missing(facts, unusable), *run(RULES, facts, unusable), *idle(facts, unusable)]
     if resources is not None:
-        problems += run(processes.RULES, facts, unusable)
+        problems += run(PROCESSES, facts, unusable)
         if resources.accelerator == "cpu":
-            problems += run(device.CPU_RULES, facts, unusable)
+            problems += run(CPU_RULES, facts, unusable)
     return problems
 
 
 def _unusable(experiment: Experiment, schema: Schema) -> frozenset[str]:
     """Keys whose own type or domain is violated, which the schema's check reports, or that nobody set though there is
     no default: they can't be compared with anything."""
-    found = {key for key in required.KEYS if (value := experiment.find(key)) is None or value.data is None}
+    found = {key for key in KEYS if (value := experiment.find(key)) is None or value.data is None}
     for name, value in experiment.leaves():
         if name in schema.keys:
             try:

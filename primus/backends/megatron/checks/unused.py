@@ -174,23 +174,23 @@ SWITCHES = (
 )
 
 
-def problems(facts: Facts, unusable: frozenset[str]) -> Iterator[Problem]:
+def idle(facts: Facts, unusable: frozenset[str]) -> Iterator[Problem]:
     """A warning for every switch that is off while keys that it rules are set to something of their own."""
     said: set[str] = set()
     for switch in SWITCHES:
         if not unusable.isdisjoint(switch.reads) or not switch.off(facts):
             continue
-        idle = [key for key in switch.keys if key not in unusable | said and facts.is_own(key) and facts.changed(key)]
-        if idle:
-            said.update(idle)
-            yield _warning(facts, switch, idle)
+        found = [key for key in switch.keys if key not in unusable | said and facts.is_own(key) and facts.changed(key)]
+        if found:
+            said.update(found)
+            yield _warning(facts, switch, found)
 
 
-def _warning(facts: Facts, switch: Switch, idle: list[str]) -> Problem:
-    blamed = facts.blame(idle)
+def _warning(facts: Facts, switch: Switch, keys: list[str]) -> Problem:
+    blamed = facts.blame(keys)
     value = facts.value(blamed)
-    listed = ", ".join(sorted(idle))
-    have = "has" if len(idle) == 1 else "have"
+    listed = ", ".join(sorted(keys))
+    have = "has" if len(keys) == 1 else "have"
     return Problem(
         where=facts.place(blamed),
         key=value.path if value else blamed,
