@@ -10,7 +10,7 @@ from primus.errors import Problem, did_you_mean
 from primus.experiment.files import read
 from primus.experiment.merge import merge_all
 from primus.experiment.model import Section, Value
-from primus.experiment.paths import Kind, find_beside, find_preset, frameworks, shipped, shown
+from primus.experiment.paths import Kind, find_beside, find_preset, frameworks, shipped, shown, stem
 
 INHERIT_KEYS = ("bases", "extends")
 
@@ -52,11 +52,8 @@ class Files:
         """One Value per base, out of `own`, which loses the key."""
         given = [own.pop(key) for key in INHERIT_KEYS if key in own]
         if len(given) > 1:
-            self.problems.append(
-                Problem(
-                    where=given[1].origin, key="extends", message=f"`bases` is also given ({given[0].origin}); keep one"
-                )
-            )
+            message = f"`bases` is also given ({given[0].origin}); keep one"
+            self.problems.append(Problem(where=given[1].origin, key="extends", message=message))
         bases: list[Value] = []
         for node in given:
             names = node.data if isinstance(node, Value) else None
@@ -134,13 +131,11 @@ def _any_experiment(name: str) -> Path | None:
 
 def _unknown(name: str, kind: Kind, framework: str) -> str:
     what = {"experiments": "experiment", "modules": "module preset", "models": "model preset"}[kind]
-    names = (
-        shipped(kind, framework)
-        if kind != "experiments"
-        else [n for each in frameworks(kind) for n in shipped(kind, each)]
-    )
-    listed = f" Presets for {framework}: {', '.join(names)}." if kind != "experiments" and names else ""
-    return f"no shipped {what} of that name.{did_you_mean(name, names)}{listed}"
+    searched = frameworks(kind) if kind == "experiments" else [framework]
+    names = [found for each in searched for found in shipped(kind, each)]
+    near = did_you_mean(stem(Path(name)), names)
+    listed = f" Shipped: {', '.join(names)}." if names and not near else ""
+    return f"no shipped {what} of that name.{near}{listed}"
 
 
 def _same(one: Path, other: Path) -> bool:

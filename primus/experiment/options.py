@@ -30,8 +30,8 @@ def parse_set(text: str, module: str, environ: Mapping[str, str], problems: list
     if not written:
         source.problem(None, 'no value after the equals sign; write null for none, "" for empty text', key)
         return None
-    full = parts if parts[0] == "modules" or key in NAMES else ["modules", module, "overrides", *parts]
-    return _nested(full, _node(written, key, source), source, key)
+    above = [] if parts[0] == "modules" or key in NAMES else ["modules", module, "overrides"]
+    return _nested(above, parts, _node(written, key, source), source)
 
 
 def _node(written: str, key: str, source: Source) -> Section | Value:
@@ -46,12 +46,15 @@ def _node(written: str, key: str, source: Source) -> Section | Value:
     return Value(data=node, origin=source.origin(None), path=key)
 
 
-def _nested(parts: list[str], node: Section | Value, source: Source, key: str) -> Section:
+def _nested(above: list[str], parts: list[str], node: Section | Value, source: Source) -> Section:
+    """The node below its sections; each shows the part of the key that was written down to it."""
     origin = Origin(kind="option", name=source.name)
-    tree = Section(origin, key, {parts[-1]: node})
-    for part in reversed(parts[:-1]):
-        tree = Section(origin, key, {part: tree})
-    return tree
+    names = [*above, *parts]
+    for depth in range(len(names) - 1, -1, -1):
+        written = ".".join(parts[: max(0, depth - len(above))])
+        below = Section(origin, written, {names[depth]: node})
+        node = below
+    return below
 
 
 def _is_text(text: str) -> bool:

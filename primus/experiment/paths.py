@@ -97,5 +97,5 @@ def _not_found(name: str, order: list[str]) -> str:
     if same:
         return f"there is no file {name}. Primus ships an experiment for it: --exp {same[0]}"
     near = did_you_mean(model, names.values())
-    listed = f" Shipped experiments: {', '.join(names)}." if names else ""
+    listed = f" Shipped: {', '.join(names)}." if names and not near else ""
     return f"there is no file {name}, and no shipped experiment of that name.{near}{listed}"

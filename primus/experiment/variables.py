@@ -22,15 +22,11 @@ def expand(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]
             return "${"
         name = match["name"]
         if name is None:
-            raise ValueError(
-                f"malformed variable in {text!r}: write ${{NAME}}, ${{NAME:default}}, or $${{ for the text ${{"
-            )
+            raise ValueError(f"malformed variable in {text!r}: write ${{NAME}} or ${{NAME:default}}; $${{ is plain ${{")
         names.append(name)
         value = environ.get(name, match["default"])
         if value is None:
-            raise ValueError(
-                f"the environment variable {name} is not set and has no default: set it, or write ${{{name}:default}}"
-            )
+            raise ValueError(f"the environment variable {name} is not set; set it, or write ${{{name}:default}}")
         if not value.isascii() and not _is_text(value):
             raise ValueError(f"the environment variable {name} is not valid UTF-8")
         return value
