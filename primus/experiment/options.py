@@ -49,12 +49,12 @@ def _node(written: str, key: str, source: Source) -> Section | Value:
 def _nested(above: list[str], parts: list[str], node: Section | Value, source: Source) -> Section:
     """The node below its sections; each shows the part of the key that was written down to it."""
     origin = Origin(kind="option", name=source.name)
-    names = [*above, *parts]
-    for depth in range(len(names) - 1, -1, -1):
-        written = ".".join(parts[: max(0, depth - len(above))])
-        below = Section(origin, written, {names[depth]: node})
-        node = below
-    return below
+    tree = Section(origin, ".".join(parts[:-1]), {parts[-1]: node})
+    for depth in range(len(parts) - 2, -1, -1):
+        tree = Section(origin, ".".join(parts[:depth]), {parts[depth]: tree})
+    for name in reversed(above):
+        tree = Section(origin, "", {name: tree})
+    return tree
 
 
 def _is_text(text: str) -> bool:

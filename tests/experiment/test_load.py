@@ -108,7 +108,7 @@ def test_a_file_without_framework_takes_the_option_then_the_variable_then_megatr
 
 def test_a_backend_option_against_the_file_is_wrong_usage(write):
     write("x.yaml", "modules: {pre_trainer: {framework: megatron}}")
-    with pytest.raises(UsageError, match="x.yaml:1 says framework: megatron, but --backend torchtitan was given"):
+    with pytest.raises(UsageError, match=r"x.yaml:1 says framework: megatron, but --backend torchtitan was given"):
         load("x.yaml", framework="torchtitan")
 
 
@@ -132,8 +132,8 @@ def test_a_platform_section_is_answered_with_a_warning(write):
          "framework belong under modules.pre_trainer.overrides."),
         ("work_grup: a\nmodules: {pre_trainer: {}}", "x.yaml:1: work_grup: unknown key at the top of an experiment. "
          "Did you mean work_group?"),
-        ("modules: {pre_trainer: {overides: {}}}", "modules.pre_trainer.overides: unknown key of a module. Did you mean "
-         "overrides?"),
+        ("modules: {pre_trainer: {overides: {}}}", "modules.pre_trainer.overides: unknown key of a module. Did you "
+         "mean overrides?"),
         ("modules: {pre_trainer: {lr: 1}}", "unknown key of a module. Keys of the framework belong under overrides."),
         ("modules: {pretrainer: {}}", "x.yaml:1: modules.pretrainer: unknown module; Primus trains `pre_trainer` only. "
          "Did you mean pre_trainer?"),
@@ -145,8 +145,8 @@ def test_a_platform_section_is_answered_with_a_warning(write):
         ("modules: {pre_trainer: {model: 5}}", "model: expected the name of a preset or a file, got 5"),
         ("modules: {pre_trainer: {model: {a: 1}}}", "model: expected a single value, not a section"),
         ("modules: {pre_trainer: {effective: 1}}", "effective: expected true or false"),
-        ("modules: {pre_trainer: {model: nope}}", "x.yaml:1: modules.pre_trainer.model: no file 'nope' beside it, and no "
-         "shipped model preset of that name."),
+        ("modules: {pre_trainer: {model: nope}}", "x.yaml:1: modules.pre_trainer.model: no file 'nope' beside it, and "
+         "no shipped model preset of that name."),
     ],
 )  # fmt: skip
 def test_a_wrong_shape_is_an_error_that_says_where_things_belong(problems_of, text, expected):
@@ -182,7 +182,7 @@ def test_problems_of_every_file_and_option_come_at_once(write):
 
 
 def test_a_missing_file_is_missing(here):
-    with pytest.raises(MissingError, match="there is no file nope.yaml, and no shipped experiment of that name"):
+    with pytest.raises(MissingError, match=r"there is no file nope.yaml, and no shipped experiment of that name"):
         load("nope.yaml")
 
 
@@ -228,7 +228,7 @@ def test_a_file_of_many_megabytes_is_refused_without_being_parsed(here):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_without_permission_is_missing(write):
     write("x.yaml", "a: 1").chmod(0)
-    with pytest.raises(MissingError, match="x.yaml: can't be read: Permission denied"):
+    with pytest.raises(MissingError, match=r"x.yaml: can't be read: Permission denied"):
         load("x.yaml")
 
 
