@@ -63,10 +63,9 @@ class RunDirectory:
         self.failures = self.path / "failures"
 
     @classmethod
-    def named(cls, folder: Path, now: datetime | None = None) -> RunDirectory:
-        """A run directory of the experiment's folder that no other run has, as an absolute path."""
-        stamp = (now or datetime.now(timezone.utc)).strftime("%Y%m%dT%H%M%SZ")
-        return cls(folder.absolute() / "runs" / f"{stamp}-{secrets.token_hex(3)}")
+    def named(cls, folder: Path, run_id: str) -> RunDirectory:
+        """The directory of one run of the experiment with this folder, as an absolute path."""
+        return cls(folder.absolute() / "runs" / run_id)
 
     @property
     def id(self) -> str:
@@ -128,6 +127,11 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and that no other run has."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def utc_now() -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,15 +83,16 @@ def first_failure(failures: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return min(failures, key=_begin, default=None)
 
 
-def report(run_dir: RunDirectory, failure: dict[str, Any], *, others: int, shown: bool) -> str:
-    """The account of a failed run for the terminal. `shown` says that this rank's log is on the terminal already."""
+def report(run_dir: RunDirectory, failures: Sequence[dict[str, Any]], *, shown: Collection[int]) -> str:
+    """The account of a failed run for the terminal; `shown` are the ranks whose log is on the terminal already."""
+    failure = first_failure(failures)
+    assert failure is not None
     rank, node = failure["rank"], failure["node"]
     log = run_dir.log_path(node, rank)
     lines = [f"Training failed: rank {rank} on node {node} ({failure['host']}), exit status {failure['exit_status']}"]
     lines += [f"  {line}" for line in redact_text(failure["message"]).splitlines()]
-    if others:
-        lines.append(f"  {others} more worker{'s' if others > 1 else ''} failed after it.")
-    tail = [] if shown else tail_of(log)
+    lines += _others(failure, failures)
+    tail = [] if rank in shown else tail_of(log)
     if not tail and not log.exists():  # it ended before it had opened one
         log = run_dir.agent_log(node)
         tail = tail_of(log)
@@ -100,6 +101,14 @@ def report(run_dir: RunDirectory, failure: dict[str, Any], *, others: int, shown
     else:
         lines.append(f"Its log: {log}")
     return "\n".join(lines)
+
+
+def _others(first: dict[str, Any], failures: Sequence[dict[str, Any]]) -> list[str]:
+    """What is to be said about the workers that failed besides the first one."""
+    same = sum(failure["message"] == first["message"] for failure in failures) - 1
+    after = len(failures) - 1 - same
+    lines = [f"  The same on {same} other worker{'s' * (same > 1)}."] if same else []
+    return lines + ([f"  {after} other worker{'s' * (after > 1)} failed after it."] if after else [])
 
 
 def tail_of(log: Path, count: int = TAIL) -> list[str]:

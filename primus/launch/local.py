@@ -100,7 +100,10 @@ def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
         status = _watch(supervisor, screen)
     outcome = _outcome(job, status, supervisor, shown=screen.ranks)
     record.end(outcome)
-    print(outcome.text, file=sys.stderr if outcome.exit_status else sys.stdout)
+    if outcome.exit_status:
+        print(outcome.text, file=sys.stderr)
+    else:
+        screen.note(outcome.text)
     return outcome.exit_status
 
 
@@ -188,7 +191,7 @@ def _failed(job: Job, status: int, *, shown: tuple[int, ...]) -> _Outcome:
         cause = f"torchrun {failures.describe_status(status)}"
         text = "\n".join([f"Training failed: {cause}", f"Last lines of {log}:", *failures.tail_of(log)])
         return _Outcome(state="failed", exit_status=status, cause=cause, text=text)
-    text = failures.report(run_dir, first, others=len(found) - 1, shown=first["rank"] in shown)
+    text = failures.report(run_dir, found, shown=shown)
     cause = f"rank {first['rank']} on node {first['node']}: {redact_text(first['message'])}"
     return _Outcome(state="failed", exit_status=status, cause=cause, text=text, failures=tuple(found[:_FAILURES_KEPT]))
 

@@ -111,7 +111,7 @@ class Screen:
 
 
 class LiveLine:
-    """The newest metrics in one line: `step 120/200  loss 3.4512  lr 1.0e-03  tokens/s 12.3k  step 0.41 s  ETA 0:33`."""
+    """The newest metrics in one line: `step 120/200  loss 3.4512  lr 1.0e-03  tokens/s 12.3k  ETA 0:33`."""
 
     def __init__(self, job: Job, *, styled: bool) -> None:
         self._total = job.total_steps

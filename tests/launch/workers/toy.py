@@ -1,5 +1,6 @@
 """A worker that behaves as $TOY says: `KIND`, or `KIND:RANK` while the other ranks wait to be stopped."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ def train(worker: Worker) -> None:
     mine = not rank or int(rank) == worker.rank
     print(f"hello from rank {worker.rank}")
     (worker.run_dir.path / f"pid-{worker.rank}").write_text(str(os.getpid()))
-    (BEHAVIOURS[kind] if mine else wait_for_stop)(worker)
+    (globals()[kind] if mine else wait_for_stop)(worker)
 
 
 def steps(worker: Worker) -> None:
@@ -50,6 +51,10 @@ def die(worker: Worker) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def crash(worker: Worker) -> None:
+    ctypes.string_at(0)
+
+
 def leave(worker: Worker) -> None:
     os._exit(7)
 
@@ -72,12 +77,18 @@ def show_place(worker: Worker) -> None:
     print(f"path0={sys.path[0]}", f"cwd={Path.cwd()}")
 
 
-BEHAVIOURS = {
-    function.__name__: function
-    for function in (
-        steps, wait_for_stop, never_stop, raise_error, refuse, die, leave, leave_a_child, flood, show_place
-    )
-}  # fmt: skip
+def diverge(worker: Worker) -> None:
+    for step, loss in enumerate((float("nan"), float("inf"), float("-inf")), 1):
+        worker.record(step=step, loss=loss)
+
+
+def describe(worker: Worker) -> None:
+    worker.describe_model(parameters=123, layers=2)
+
+
+def list_modules(worker: Worker) -> None:
+    print(*sys.modules)
+
 
 if __name__ == "__main__":
     run(train)

@@ -1,0 +1,58 @@
+"""From the command line's words to a checked experiment and its backend. Commands call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from primus.backends import registry
+from primus.backends.base import Backend
+from primus.errors import ExperimentError, Problem
+from primus.experiment import Experiment, Schema, Value, load, resolve
+from primus.job import Resources
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """An experiment as its backend takes it, and everything that was found wrong with it."""
+
+    experiment: Experiment
+    backend: Backend
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.severity == "warning"]
+
+    def usable(self) -> Experiment:
+        """The experiment; ExperimentError with all errors when it has any."""
+        if self.errors:
+            raise ExperimentError(self.errors)
+        return self.experiment
+
+
+def prepare(
+    exp: str,
+    *,
+    sets: Sequence[str] = (),
+    framework: str | None = None,
+    resources: Resources | None = None,
+    environ: Mapping[str, str],
+) -> Prepared:
+    """Load an experiment and check it; with `resources`, also whether it can run on them. Pure."""
+    loaded = load(exp, sets=sets, framework=framework, environ=environ)
+    named = loaded.header["framework"]
+    backend = registry.get(loaded.framework, named.origin if isinstance(named, Value) else None)
+    experiment, problems = resolve(loaded, backend.schema())
+    if any(problem.severity == "error" for problem in problems):  # another backend's keys are named as such
+        problems = resolve(loaded, backend.schema(), _other_schemas(backend))[1]
+    found = (*loaded.warnings, *problems, *backend.check(experiment, resources))
+    return Prepared(experiment=experiment, backend=backend, problems=found)
+
+
+def _other_schemas(backend: Backend) -> list[Schema]:
+    return [registry.get(name).schema() for name in registry.names() if name != backend.name]

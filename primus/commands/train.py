@@ -1,0 +1,129 @@
+"""`primus train`: an experiment file to a finished training on this machine, or on one node of several."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from primus import __version__
+from primus.backends import registry
+from primus.backends.base import Backend, Resume
+from primus.backends.prepare import prepare
+from primus.errors import MissingError
+from primus.experiment import Experiment, dump
+from primus.job import Resources
+from primus.launch.devices import find_accelerators
+from primus.launch.topology import plan_resources
+from primus.run import RunDirectory, new_run_id
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def train(
+    exp: Annotated[
+        str, typer.Option(envvar="EXP", metavar="FILE", help="Experiment file, or the name of a shipped one.")
+    ],
+    backend: Annotated[
+        str | None,
+        typer.Option(envvar="BACKEND", metavar="NAME", help="megatron or torchtitan, for a file that names none."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
+    ] = None,
+    nnodes: Annotated[int, typer.Option(envvar="NNODES", min=1, metavar="N", help="Nodes of the job.")] = 1,
+    node_rank: Annotated[
+        int, typer.Option(envvar="NODE_RANK", min=0, metavar="N", help="Which of them this is, from 0.")
+    ] = 0,
+    nproc_per_node: Annotated[
+        int | None,
+        typer.Option(
+            envvar="GPUS_PER_NODE", min=1, metavar="N", help="Worker processes here.  [default: one per GPU, else 1]"
+        ),
+    ] = None,
+    master_addr: Annotated[
+        str | None, typer.Option(envvar="MASTER_ADDR", metavar="HOST", help="Address of node 0, for several nodes.")
+    ] = None,
+    master_port: Annotated[
+        int | None,
+        typer.Option(envvar="MASTER_PORT", min=1, max=65535, metavar="PORT", help="Port that is free on node 0."),
+    ] = None,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Insist on a checkpoint, or start from zero.  [default: resume when there is one]",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and change nothing.")] = False,
+) -> None:
+    """Train a model on this machine, or as one node of several.
+
+    An option that is not given is taken from the environment variable behind it, when that is set.
+    """
+    resources = plan_resources(
+        nnodes=nnodes,
+        node_rank=node_rank,
+        nproc_per_node=nproc_per_node,
+        master_addr=master_addr or None,
+        master_port=master_port,
+        accelerators=find_accelerators(os.environ),
+    )
+    prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
+    for warning in prepared.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    experiment = prepared.usable()
+    start = _RESUME[resume]
+    beginning = _beginning(prepared.backend, experiment, start)
+    registry.require_packages(prepared.backend)
+    if dry_run:
+        _show(prepared.backend, experiment, resources, start, beginning)
+    else:
+        _run(prepared.backend, experiment, resources, start)
+
+
+_RESUME: dict[bool | None, Resume] = {None: "auto", True: "require", False: "never"}
+
+
+def _beginning(backend: Backend, experiment: Experiment, resume: Resume) -> str:
+    """Where training will begin, in words; an error when the checkpoint that is insisted on is not there."""
+    newest = backend.newest_checkpoint(experiment)
+    if newest is None and resume == "require":
+        raise MissingError(
+            f"--resume: {experiment.folder} has no checkpoint to resume from. Another exp_name, work_group, user_name "
+            "or workspace makes it another folder; without --resume training starts from zero."
+        )
+    if newest is None:
+        return "no checkpoint there; starts from zero"
+    return f"from {newest}" if resume != "never" else f"from zero; {newest.parent} is set aside"
+
+
+def _show(backend: Backend, experiment: Experiment, resources: Resources, resume: Resume, beginning: str) -> None:
+    """The dry run."""
+    from primus.launch.dry_run import RUN_ID, explain
+
+    run_dir = RunDirectory.named(experiment.folder, RUN_ID)
+    job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
+    print(explain(job, beginning=beginning, environ=os.environ))
+
+
+def _run(backend: Backend, experiment: Experiment, resources: Resources, resume: Resume) -> NoReturn:
+    from primus.launch.local import submit
+    from primus.launch.rendezvous import agree, check_address
+
+    check_address(resources)
+    run_id = new_run_id()
+    if resources.nnodes > 1:
+        run_id = agree(resources, run_id=run_id, digest=_digest(experiment))
+    run_dir = RunDirectory.named(experiment.folder, run_id)
+    job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
+    raise typer.Exit(submit(job, argv=sys.argv, environ=os.environ))
+
+
+def _digest(experiment: Experiment) -> str:
+    """The same on two nodes when they would train the same."""
+    return hashlib.sha256(f"{__version__}\n{dump(experiment)}".encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""What `primus train --dry-run` prints: the process, its environment and the files of a job. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from primus.job import Job
+from primus.launch.environment import Decision, decide
+from primus.launch.local import command, place
+from primus.redact import HIDDEN, is_secret_name, redact_text
+from primus.run import RunDirectory
+
+RUN_ID = "TIME-ID"
+"""Stands for the name that a run directory gets when the run starts."""
+
+
+def explain(job: Job, *, beginning: str, environ: Mapping[str, str]) -> str:
+    """The job in four paragraphs. `beginning` says where training would start."""
+    sections = {
+        "": _facts(job, beginning),
+        "Command": [shlex.join(command(job))],
+        "Environment that Primus adds": [*_environment(job, environ), *_place(job)],
+        "Files that would be written": _files(job),
+    }
+    return "\n\n".join(_section(title, lines) for title, lines in sections.items())
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)] if title else lines)
+
+
+def _facts(job: Job, beginning: str) -> list[str]:
+    resources = job.resources
+    first = resources.node_rank * resources.nproc_per_node
+    ranks = f"{first}" if resources.nproc_per_node == 1 else f"{first} to {first + resources.nproc_per_node - 1}"
+    rows = {
+        "Experiment": f"{job.name} ({job.backend})",
+        "Processes": f"{resources.world_size} on {resources.accelerator}: {resources.nnodes} node"
+        f"{'s' * (resources.nnodes > 1)} with {resources.nproc_per_node} each",
+        "This node": f"{resources.node_rank}, with rank {ranks}",
+        "Rendezvous": f"{resources.master_addr or '127.0.0.1'}, port {resources.master_port or 'taken when it starts'}",
+        "Steps": "as the backend decides" if job.total_steps is None else f"{job.total_steps:,}",
+        "Start": beginning,
+    }
+    return [f"{name + ':':<12}{text}" for name, text in rows.items()]
+
+
+def _environment(job: Job, environ: Mapping[str, str]) -> list[str]:
+    decisions = decide(job, environ)
+    shown = [_assignment(decision) for decision in decisions]
+    width = min(max(map(len, shown), default=0), 44)
+    return [f"{text:<{width}}  # {_why(decision)}" for text, decision in zip(shown, decisions, strict=True)]
+
+
+def _assignment(decision: Decision) -> str:
+    name, value = decision.variable.name, decision.value
+    return f"{name}={HIDDEN if is_secret_name(name) else shlex.quote(redact_text(value))}"
+
+
+def _why(decision: Decision) -> str:
+    wish = decision.variable
+    if not decision.yours:
+        return wish.reason
+    return f"yours; Primus would set {wish.value or 'it empty'}: {wish.reason}"
+
+
+def _place(job: Job) -> list[str]:
+    place_of_worker = place(job.resources)
+    if not place_of_worker:
+        return ["RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and the like  # torchrun's, different for each worker"]
+    words = [f"{name}={value}" for name, value in place_of_worker.items()]
+    return [f"{' '.join(words)}  # what torchrun would say; port 0 is a free one"]
+
+
+def _files(job: Job) -> list[str]:
+    run_dir, resources = RunDirectory(job.run_dir), job.resources
+    ranks = range(resources.node_rank * resources.nproc_per_node, (resources.node_rank + 1) * resources.nproc_per_node)
+    logs = [
+        run_dir.log_path(resources.node_rank, rank) for rank in (ranks if len(ranks) < 3 else [ranks[0], ranks[-1]])
+    ]
+    own = [] if resources.node_rank else [run_dir.manifest, run_dir.status]
+    written: list[Path] = [*(run_dir.path / name for name in job.files), *own, run_dir.metrics, run_dir.model, *logs]
+    return [str(path) for path in written]

@@ -1,0 +1,220 @@
+"""Makes one job of the launchers on several nodes before any worker starts: the address is checked, every node is there
+once and trains the same, and all take one run directory. `primus train` calls it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import json
+import re
+import socket
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from primus.errors import MissingError, ServiceError, UsageError
+from primus.job import Resources
+
+TIMEOUT = 600.0
+"""Seconds that the nodes wait for each other, as long as torchrun does by default."""
+
+_PATIENCE = 5.0
+"""Seconds before the user is told who is being waited for; also the time for one message."""
+
+_RUN_ID = re.compile(r"[0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """What the launcher of one node tells node 0."""
+
+    rank: int
+    nnodes: int
+    nproc_per_node: int
+    host: str
+    digest: str
+    """Hash of what it would train."""
+
+
+def check_address(resources: Resources) -> None:
+    """An error at once for an address or a port that can't serve as the meeting point."""
+    address, port = resources.master_addr, resources.master_port
+    if address is not None:
+        found = _resolve(address, port)
+        if resources.nnodes > 1:
+            _refuse_loopback(address, found)
+        else:
+            _check_bind(found[0], 0, f"--master-addr {address}: not an address of this machine, the only node")
+    if port is not None and resources.node_rank == 0:
+        _listen(port, backlog=0).close()
+
+
+def agree(resources: Resources, *, run_id: str, digest: str, timeout: float = TIMEOUT) -> str:
+    """Meet the launchers of the other nodes, and return the run id that all take: node 0's."""
+    me = Node(
+        rank=resources.node_rank,
+        nnodes=resources.nnodes,
+        nproc_per_node=resources.nproc_per_node,
+        host=socket.gethostname(),
+        digest=digest,
+    )
+    deadline = time.monotonic() + timeout
+    if me.rank == 0:
+        assert resources.master_port is not None
+        _gather(me, resources.master_port, run_id, deadline)
+        return run_id
+    return _join(me, (resources.master_addr or "", resources.master_port or 0), deadline)
+
+
+def _gather(me: Node, port: int, run_id: str, deadline: float) -> None:
+    """As node 0: wait for every other node, compare, and answer all."""
+    connections: list[socket.socket] = []
+    nodes = {0: me}
+    try:
+        with _listen(port, backlog=me.nnodes) as server:
+            while len(nodes) < me.nnodes:
+                connection = _accept(server, set(range(me.nnodes)) - nodes.keys(), deadline)
+                node = _read_node(connection)
+                if node is None:  # a port scanner, a health check
+                    connection.close()
+                    continue
+                connections.append(connection)
+                problem = _difference(me, node, nodes)
+                if problem:
+                    _answer(connections, {"error": problem})
+                    raise UsageError(problem)
+                nodes[node.rank] = node
+        _answer(connections, {"run": run_id})
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def _join(me: Node, address: tuple[str, int], deadline: float) -> str:
+    """As any other node: report to node 0 and wait for its answer."""
+    with _connect(address, deadline) as connection:
+        connection.sendall(json.dumps(asdict(me)).encode() + b"\n")
+        connection.settimeout(max(1.0, deadline - time.monotonic()))
+        answer = json.loads(_read_line(connection) or "{}")
+    if "error" in answer:
+        raise UsageError(answer["error"])
+    run = str(answer.get("run", ""))
+    if not _RUN_ID.fullmatch(run):
+        raise ServiceError(f"node 0 at {address[0]}:{address[1]} went away before all nodes had come; see its output")
+    return run
+
+
+def _difference(me: Node, node: Node, nodes: dict[int, Node]) -> str | None:
+    """Why a node can't take part, or None."""
+    other = nodes.get(node.rank)
+    if other is not None:
+        return f"two nodes have --node-rank {node.rank}: {other.host} and {node.host}"
+    if node.nnodes != me.nnodes or not 0 < node.rank < me.nnodes:
+        return f"{me.host} was given --nnodes {me.nnodes}, but {node.host} --nnodes {node.nnodes}"
+    if node.nproc_per_node != me.nproc_per_node:
+        return (
+            f"{me.host} has {me.nproc_per_node} processes, but {node.host} {node.nproc_per_node}; every node needs as "
+            "many: see --nproc-per-node"
+        )
+    if node.digest != me.digest:
+        return (
+            f"{me.host} and {node.host} would train different things: compare the experiment files, the --set options, "
+            "the environment and the version of Primus on both (`primus config show`)"
+        )
+    return None
+
+
+def _accept(server: socket.socket, missing: set[int], deadline: float) -> socket.socket:
+    told = False
+    while True:
+        server.settimeout(max(0.01, min(_PATIENCE, deadline - time.monotonic())))
+        try:
+            return server.accept()[0]
+        except TimeoutError:
+            names = ", ".join(str(rank) for rank in sorted(missing)[:10]) + (", …" if len(missing) > 10 else "")
+            if time.monotonic() >= deadline:
+                raise ServiceError(
+                    f"node {names} did not come. Check that `primus train` runs there with the same --master-addr and "
+                    "--master-port, and that it can reach this machine."
+                ) from None
+            if not told:
+                told = True
+                print(f"Waiting for node {names}", file=sys.stderr, flush=True)
+
+
+def _connect(address: tuple[str, int], deadline: float) -> socket.socket:
+    told = False
+    while True:
+        try:
+            return socket.create_connection(address, timeout=_PATIENCE)
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise ServiceError(f"node 0 can't be reached at {address[0]}:{address[1]}: {error}") from None
+            if not told:
+                told = True
+                print(f"Waiting for node 0 at {address[0]}:{address[1]}", file=sys.stderr, flush=True)
+        time.sleep(0.2)
+
+
+def _read_node(connection: socket.socket) -> Node | None:
+    connection.settimeout(_PATIENCE)
+    try:
+        fields = json.loads(_read_line(connection))
+        return Node(**fields)
+    except (ValueError, TypeError, OSError):
+        return None
+
+
+def _read_line(connection: socket.socket) -> str:
+    with connection.makefile("r", encoding="utf-8") as stream:
+        return stream.readline(1 << 16)
+
+
+def _answer(connections: list[socket.socket], answer: dict[str, Any]) -> None:
+    """Tell all nodes, and wait until each has closed its end: then the port is free for torchrun at once."""
+    text = json.dumps(answer).encode() + b"\n"
+    for connection in connections:
+        connection.sendall(text)
+    for connection in connections:
+        connection.settimeout(_PATIENCE)
+        connection.recv(1)
+
+
+def _resolve(address: str, port: int | None) -> list[str]:
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)]
+    except (socket.gaierror, UnicodeError) as error:
+        raise MissingError(f"--master-addr {address}: this name has no address here ({error})") from None
+
+
+def _refuse_loopback(address: str, found: list[str]) -> None:
+    """Each node would wait for itself. A written-out 127.0.0.2 is taken at its word: all nodes on this machine."""
+    loopback = [each for each in found if ipaddress.ip_address(each.partition("%")[0]).is_loopback]
+    if loopback and (loopback[0] in ("127.0.0.1", "::1") or loopback[0] != address):
+        raise UsageError(
+            f"--master-addr {address} means {loopback[0]}, which is each node itself; give node 0's address in the "
+            "network between the nodes"
+        )
+
+
+def _check_bind(address: str, port: int, message: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            raise UsageError(message) from None
+
+
+def _listen(port: int, *, backlog: int) -> socket.socket:
+    try:
+        return socket.create_server(("", port), backlog=backlog, reuse_port=False)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise MissingError(f"--master-port {port}: another process of this machine uses it; take another") from None
+        if error.errno == errno.EACCES:
+            raise MissingError(f"--master-port {port}: only root may use it; take one above 1023") from None
+        raise

@@ -1,0 +1,97 @@
+"""Toy jobs that really run: a launcher in a process of its own, with the workers of launch/workers/toy.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORKERS = Path(__file__).parent / "launch" / "workers"
+
+
+class ToyRun:
+    """A launcher with toy workers."""
+
+    def __init__(self, run_dir: Path, toy: str, environ: dict[str, str], **job: Any) -> None:
+        self.run_dir = run_dir
+        job.setdefault("resources", {})
+        environment = os.environ | {"PYTHONPATH": str(WORKERS), "TOY": toy, "OMP_NUM_THREADS": "1"} | environ
+        self.process = subprocess.Popen(
+            [sys.executable, str(WORKERS / "submit_toy.py"), json.dumps({"run_dir": str(run_dir), **job})],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, timeout: float = 60) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr of the launcher."""
+        out, err = self.process.communicate(timeout=timeout)
+        return self.process.returncode, out, err
+
+    def wait_for(self, *names: str) -> None:
+        """Wait until the workers have made these files in the run directory."""
+        wait_until(lambda: all((self.run_dir / name).exists() for name in names))
+
+    def pid(self, rank: int | str) -> int:
+        return int((self.run_dir / f"pid-{rank}").read_text())
+
+    def status(self) -> dict[str, Any]:
+        return json.loads((self.run_dir / "status.json").read_text())
+
+    def failure(self, rank: int = 0, node: int = 0) -> dict[str, Any]:
+        return json.loads((self.run_dir / "failures" / f"node{node}-rank{rank}.json").read_text())
+
+    def log(self, rank: int = 0, node: int = 0) -> str:
+        return (self.run_dir / "logs" / f"node{node}" / f"rank{rank}.log").read_text()
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 60) -> None:
+    """Return when the condition holds; fail when it never does."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not just waiting to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def gone() -> Callable[..., None]:
+    """Waits until processes have ended."""
+
+    def wait(*pids: int) -> None:
+        wait_until(lambda: not any(is_running(pid) for pid in pids))
+
+    return wait
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., ToyRun]]:
+    """Starts a launcher of toy workers that behave as named in workers/toy.py."""
+    runs: list[ToyRun] = []
+
+    def start(toy: str = "steps", environ: dict[str, str] | None = None, **job: Any) -> ToyRun:
+        run_dir = Path(job.pop("run_dir", tmp_path / f"run{len(runs)}"))
+        runs.append(ToyRun(run_dir, toy, environ or {}, **job))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.send_signal(signal.SIGKILL)
+        run.process.communicate()

@@ -1,0 +1,215 @@
+"""Running a job: the process that is started, its environment, and what a single worker's end becomes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from primus.job import Job, Resources, Variable
+from primus.launch.local import command, environment
+
+
+def job(**changes) -> Job:
+    fields = {
+        "name": "toy",
+        "backend": "toy",
+        "module": "toy.worker",
+        "args": ("--resume", "auto"),
+        "resources": Resources(),
+        "run_dir": Path("/runs/1"),
+    }
+    return Job(**{**fields, **changes})
+
+
+def test_one_process_runs_the_worker_directly():
+    assert command(job(), "python") == ["python", "-m", "toy.worker", "/runs/1", "--resume", "auto"]
+
+
+def test_the_worker_is_told_the_number_of_steps():
+    assert command(job(total_steps=7), "python")[-2:] == ["--total-steps", "7"]
+
+
+def test_several_processes_on_one_node_meet_on_a_port_that_torchrun_takes():
+    assert command(job(resources=Resources(nproc_per_node=2)), "python") == [
+        *("python", "-m", "primus.launch.agent"),
+        *("--nnodes=1", "--nproc-per-node=2", "--log-dir=/runs/1/logs/node0/torchrun"),
+        *("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"),
+        *("-m", "toy.worker", "/runs/1", "--resume", "auto"),
+    ]
+
+
+def test_several_nodes_meet_at_the_address_that_was_given_with_their_own_ranks():
+    resources = Resources(nnodes=2, node_rank=1, nproc_per_node=8, master_addr="node-a", master_port=2222)
+    assert command(job(resources=resources), "python")[3:9] == [
+        *("--nnodes=2", "--nproc-per-node=8", "--log-dir=/runs/1/logs/node1/torchrun"),
+        *("--node-rank=1", "--master-addr=node-a", "--master-port=2222"),
+    ]
+
+
+def test_a_single_process_gets_the_variables_that_torchrun_would_set():
+    variables = environment(job(), {})
+    assert {name: variables[name] for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")} == {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "0",
+    }
+
+
+def test_a_port_that_was_given_is_used_for_a_single_process_too():
+    assert environment(job(resources=Resources(master_port=2222)), {})["MASTER_PORT"] == "2222"
+
+
+def test_the_place_of_the_starting_process_is_not_passed_on():
+    outer = {"RANK": "5", "LOCAL_RANK": "5", "WORLD_SIZE": "64", "NODE_RANK": "3", "HOME": "/home/u"}
+    variables = environment(job(resources=Resources(nproc_per_node=2)), outer)
+    assert variables["HOME"] == "/home/u"
+    assert not variables.keys() & {"RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK"}
+
+
+def test_what_the_backend_needs_is_added_and_the_users_own_value_wins():
+    wishes = (Variable(name="A", value="1", reason="r"), Variable(name="B", value="1", reason="r"))
+    variables = environment(job(environment=wishes), {"B": "mine"})
+    assert (variables["A"], variables["B"]) == ("1", "mine")
+
+
+def test_a_run_that_succeeds_leaves_a_complete_run_directory(launch):
+    run = launch("steps")
+    status, out, err = run.finish()
+    assert (status, err) == (0, "")
+    assert "step 3/3  loss 1.3333" in out
+    assert run.status()["state"] == "succeeded"
+    assert run.status()["exit_status"] == 0
+    manifest = json.loads((run.run_dir / "manifest.json").read_text())
+    assert manifest["worker"][:3] == ["python", "-m", "toy"]
+    assert manifest["environment"]["TOY"] == "steps"
+    assert (run.run_dir / "experiment.yaml").read_text() == "toy: true\n"
+    steps = [json.loads(line)["step"] for line in (run.run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3]
+    assert not list(run.run_dir.rglob("*.partial"))
+
+
+def test_the_worker_runs_in_the_users_folder_but_does_not_import_from_it(launch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = launch("show_place").finish()[1]
+    assert f"cwd={tmp_path}" in out
+    assert f"path0={tmp_path}" not in out
+
+
+@pytest.mark.parametrize(
+    ("toy", "status", "cause"),
+    [
+        ("raise_error", 1, "rank 0 on node 0: ValueError: the loss is gone"),
+        ("refuse", 4, "rank 0 on node 0: there is no checkpoint to resume"),
+        ("leave", 7, "rank 0 on node 0: left with exit status 7"),
+        ("die", 137, "rank 0 on node 0: died of SIGKILL"),
+        ("crash", 139, "rank 0 on node 0: died of SIGSEGV"),
+    ],
+)
+def test_a_workers_exit_status_comes_back_with_the_cause(launch, toy, status, cause):
+    run = launch(toy)
+    found, _, err = run.finish()
+    assert found == status
+    assert run.status()["state"] == "failed"
+    assert run.status()["exit_status"] == status
+    assert run.status()["cause"].startswith(cause)
+    assert "Training failed: rank 0 on node 0" in err
+    assert cause.partition(": ")[2] in err
+    assert str(run.run_dir / "logs/node0/rank0.log") in err
+
+
+def test_a_crash_in_native_code_leaves_the_python_stack_in_the_log(launch):
+    run = launch("crash")
+    run.finish()
+    assert "Fatal Python error: Segmentation fault" in run.log()
+
+
+def test_a_module_that_does_not_exist_is_explained_by_the_ranks_log(launch):
+    run = launch("steps", module="no_such_module")
+    status, out, err = run.finish()
+    assert status == 1
+    assert "No module named no_such_module" in out + err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_the_worker_save_and_becomes_the_exit_status(launch, number, gone):
+    run = launch("wait_for_stop")
+    run.wait_for("waiting-0")
+    run.process.send_signal(number)
+    status, out, _ = run.finish()
+    assert status == 128 + number
+    assert "saved after SIGTERM" in out
+    assert run.status()["state"] == "interrupted"
+    assert run.status()["cause"] == f"stopped by {number.name}"
+    gone(run.pid(0))
+
+
+def test_a_second_signal_kills_a_worker_that_does_not_stop(launch, gone):
+    run = launch("never_stop")
+    run.wait_for("waiting-0")
+    run.process.send_signal(signal.SIGINT)
+    while "SIGINT: stopping" not in run.process.stdout.readline():
+        continue
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish()[0] == 130
+    assert run.status()["state"] == "interrupted"
+    gone(run.pid(0))
+
+
+def test_sigusr1_reaches_the_worker_which_decides(launch):
+    run = launch("wait_for_stop")
+    run.wait_for("waiting-0")
+    run.process.send_signal(signal.SIGUSR1)
+    status, out, _ = run.finish()
+    assert status == 128 + signal.SIGUSR1
+    assert "saved after SIGUSR1" in out
+    assert run.status()["state"] == "interrupted"
+
+
+def test_the_worker_dies_with_a_launcher_that_is_killed(launch, gone):
+    run = launch("never_stop")
+    run.wait_for("waiting-0")
+    run.process.kill()
+    gone(run.pid(0))
+
+
+def test_nothing_that_a_worker_started_is_left_behind(launch, gone):
+    run = launch("leave_a_child")
+    assert run.finish()[0] == 7
+    gone(run.pid("child"))
+
+
+def test_a_rank_that_talks_too_much_is_shown_to_the_last_byte(launch):
+    run = launch("flood")
+    status, out, _ = run.finish()
+    lines = out.splitlines()
+    assert status == 0
+    assert sum(line.startswith("line ") for line in lines) == 300_000
+    assert "and no newline at the end" in lines
+
+
+def test_training_goes_on_when_the_reader_of_the_output_has_gone(launch):
+    run = launch("flood")
+    run.process.stdout.close()
+    assert run.process.wait(60) == 0
+    assert run.log().endswith("and no newline at the end")
+
+
+def test_a_run_directory_that_cannot_be_made_is_an_error_before_any_process(launch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    run = launch("steps", run_dir=tmp_path / "file" / "run")
+    status, _, err = run.finish()
+    assert status == 1  # submit() raises; cli.py turns it into status 4
+    assert "MissingError: can't make the run directory" in err
+    assert "a part of this path is a file" in err
+
+
+def test_the_environment_of_the_launcher_itself_is_left_alone():
+    before = dict(os.environ)
+    environment(job(environment=(Variable(name="A", value="1", reason="r"),)), os.environ)
+    assert dict(os.environ) == before

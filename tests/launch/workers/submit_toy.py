@@ -1,0 +1,22 @@
+"""Submits a job of toy workers, described by JSON in the first argument. The tests of launch run it."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from primus.job import Job, Resources
+from primus.launch.local import submit
+
+wanted = json.loads(sys.argv[1])
+job = Job(
+    name="toy",
+    backend="toy",
+    module=wanted.get("module", "toy"),
+    total_steps=3,
+    resources=Resources(**wanted["resources"]),
+    run_dir=Path(wanted["run_dir"]),
+    console_ranks=tuple(wanted.get("console_ranks", (0,))),
+    files={"experiment.yaml": "toy: true\n"},
+)
+sys.exit(submit(job, argv=sys.argv, environ=os.environ))
