@@ -37,7 +37,7 @@ def _tokenizer(settings: Settings) -> Iterator[Problem]:
     path = settings["model.hf_assets_path"]
     if path.endswith((".model", ".json")):
         message = (
-            f"{path} is a file, as torchtitan 0.1 had it. Since 0.2 this is the folder of a Hugging Face tokenizer, with "
+            f"{path} is a file, as in torchtitan 0.1. Since 0.2 this is the folder of a Hugging Face tokenizer, with "
             "tokenizer.json and tokenizer_config.json"
         )
         yield settings.problem("model.hf_assets_path", message)

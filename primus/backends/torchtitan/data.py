@@ -1,0 +1,50 @@
+"""Text of one's own as a dataset of torchtitan: `training.dataset = "text"` with a folder of JSONL files. The worker
+registers it before it builds the Trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+from torchtitan.hf_datasets import DatasetConfig
+from torchtitan.hf_datasets.text_datasets import DATASETS
+
+from primus.errors import MissingError
+
+NAME = "text"
+
+
+def register(world_size: int) -> None:
+    """Teach torchtitan the dataset `text`; each of `world_size` readers at most must get a document."""
+    DATASETS[NAME] = DatasetConfig(path="", loader=lambda path: load(path, world_size), sample_processor=_text_of)
+
+
+def files_of(folder: Path) -> list[str]:
+    """The JSONL files of a folder that `primus data prepare` made (below corpus/), or of any folder that has some."""
+    corpus = folder / "corpus" if (folder / "corpus").is_dir() else folder
+    return [str(path) for path in sorted(corpus.glob("*.jsonl"))]
+
+
+def load(path: str, world_size: int) -> datasets.Dataset:
+    """Every document of a folder, in the order of the files; the Arrow cache of `datasets` holds them."""
+    folder = Path(path)
+    files = files_of(folder)
+    if not files:
+        why = "has no *.jsonl files" if folder.is_dir() else "is not a folder"
+        raise MissingError(f"training.dataset_path: {folder} {why}. `primus data prepare` makes one from text.")
+    documents = datasets.load_dataset("json", data_files=files, split="train")
+    if "text" not in documents.column_names:
+        names = ", ".join(documents.column_names)
+        raise MissingError(f"training.dataset_path: the documents in {folder} have no `text`, only {names}.")
+    if len(documents) < world_size:
+        raise MissingError(
+            f"training.dataset_path: {folder} has {len(documents)} documents, fewer than the {world_size} processes "
+            "that read them. Split the text into more documents."
+        )
+    return documents
+
+
+def _text_of(sample: dict[str, Any]) -> str:
+    text: str = sample["text"]
+    return text

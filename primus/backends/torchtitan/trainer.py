@@ -1,0 +1,186 @@
+"""torchtitan's Trainer with what Primus adds between its steps: where it starts, when it stops, and that no checkpoint
+is half written or of a model that has diverged. worker.py builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torchtitan.train
+from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.tensor import DTensor
+from torchtitan.config import JobConfig
+
+from primus.backends.torchtitan import start
+from primus.backends.torchtitan.layout import Layout
+from primus.backends.torchtitan.saving import AtomicCheckpoints
+from primus.backends.torchtitan.stopping import Diverged, FiniteLoss, StopRequests, all_finite
+from primus.backends.worker import Worker
+from primus.errors import ExperimentError, MissingError, Problem
+
+# The Trainer makes its manager of checkpoints by this name, and has no parameter for another one.
+torchtitan.train.CheckpointManager = AtomicCheckpoints
+
+
+class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
+    """One rank of a run."""
+
+    def __init__(self, config: JobConfig, worker: Worker, layout: Layout) -> None:
+        super().__init__(config)
+        self.worker = worker
+        self.layout = layout
+        self.reports = worker.rank == layout.reporting_rank
+        self.first_step: int | None = None
+        self.stop_requests = StopRequests(worker)
+        self.losses = FiniteLoss(self.device)
+        self._refuse_larger_vocabulary()
+        self._describe_model()
+
+    def train(self) -> None:
+        begin = self._agree_on_start()
+        if self.reports:
+            print(begin.message)
+        if begin.finished:
+            return
+        if begin.step is not None:
+            self._refuse_another_model(begin.step)
+        self.checkpointer.start = begin.step
+        super().train()
+        if self.step == self.job_config.training.steps:
+            self.worker.stop_signal = None  # it came after the last step
+
+    def should_continue_training(self) -> bool:
+        if self.first_step is None:
+            self.first_step = self.step
+            self.metrics_processor.start(self.step)
+        if not super().should_continue_training():
+            self.stop_requests.close()
+            return False
+        asked = self.stop_requests.agreed()
+        if asked is None:
+            return True
+        self.worker.stop_signal = asked
+        self._save_before_stop()
+        return False
+
+    def train_step(self, data_iterator: Iterator[Any]) -> None:
+        super().train_step(data_iterator)
+        saves = self.checkpointer.will_save(self.step, last=self.step == self.job_config.training.steps)
+        if saves or self.metrics_processor.should_log(self.step):
+            self._stop_if_diverged(look_at_weights=saves)
+
+    def forward_backward_step(self, **batch: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().forward_backward_step(**batch)
+        self.losses.note(loss.full_tensor() if isinstance(loss, DTensor) else loss, self.step)
+        return loss
+
+    def _agree_on_start(self) -> start.Start:
+        agreed: list[start.Start | MissingError | None] = [None]
+        if self.worker.rank == 0:
+            try:
+                agreed = [start.decide(self._start_plan())]
+            except MissingError as error:
+                agreed = [error]
+        if self.worker.world_size > 1:
+            dist.broadcast_object_list(agreed, src=0, device=self.device)
+        begin = agreed[0]
+        if isinstance(begin, MissingError):
+            raise begin
+        assert begin is not None
+        return begin
+
+    def _start_plan(self) -> start.Plan:
+        config, hf = self.job_config.checkpoint, self.job_config.model.hf_assets_path
+        return start.Plan(
+            folder=Path(config.folder),
+            resume=self.worker.resume,
+            run_id=self.worker.run_dir.id,
+            enabled=config.enable,
+            steps=self.job_config.training.steps,
+            load_step=config.load_step,
+            readers=self.layout.data,
+            data_excluded="dataloader" in config.exclude_from_loading,
+            other=config.initial_load_path or (hf if config.initial_load_in_hf else None),
+        )
+
+    def _refuse_another_model(self, step: int) -> None:
+        if "model" in self.job_config.checkpoint.exclude_from_loading:
+            return
+        path = Path(self.job_config.checkpoint.folder) / f"step-{step}"
+        metadata = FileSystemReader(path).read_metadata().state_dict_metadata
+        saved = {name: tuple(each.size) for name, each in metadata.items() if hasattr(each, "size")}
+        here = {name: tuple(each.shape) for name, each in self.checkpointer.states["model"].state_dict().items()}
+        found = start.differences(saved, here)
+        if found:
+            listed = "\n  ".join([*found[:5], *([f"and {len(found) - 5} more"] if len(found) > 5 else [])])
+            remedy = "Use another exp_name, or --no-resume to start from zero and keep it aside."
+            message = f"{path} is a checkpoint of another model:\n  {listed}\n{remedy}"
+            raise ExperimentError([Problem(message=message)])
+
+    def _refuse_larger_vocabulary(self) -> None:
+        """A token without a row in the embedding is an index error on a CPU and worse on a GPU."""
+        rows = getattr(self.model_args, "vocab_size", None)
+        if rows is None or self.tokenizer is None or self.tokenizer.get_vocab_size() <= rows:
+            return
+        path = self.job_config.model.hf_assets_path
+        message = f"the tokenizer in {path} has {self.tokenizer.get_vocab_size()} tokens, and the model only {rows}"
+        raise ExperimentError([Problem(key="model.hf_assets_path", message=message)])
+
+    def _describe_model(self) -> None:
+        """Facts for reports. Every rank must call it: pipeline stages count their parameters together."""
+        parts = {id(each): each for part in self.model_parts for each in part.parameters()}
+        count = torch.tensor(sum(each.numel() for each in parts.values()), device=self.device)
+        if self.parallel_dims.pp_enabled:
+            dist.all_reduce(count, group=self.parallel_dims.get_mesh("pp").get_group())
+        training = self.job_config.training
+        if self.reports:
+            self.worker.describe_model(
+                parameters=int(count.item()),
+                name=self.job_config.model.name,
+                flavor=self.job_config.model.flavor,
+                sequence_length=training.seq_len,
+                global_batch_size=self._global_batch_size(),
+                flops_per_token=self.metrics_processor.num_flops_per_token,
+            )
+
+    def _global_batch_size(self) -> int:
+        return int(self.gradient_accumulation_steps * self.job_config.training.local_batch_size * self.layout.data)
+
+    def _save_before_stop(self) -> None:
+        assert self.worker.stop_signal is not None
+        name = self.worker.stop_signal.name
+        if not self.checkpointer.enable or self.job_config.checkpoint.load_only or self.step == self.first_step:
+            self._say(f"Stops after step {self.step} ({name}); there is nothing to save.")
+            return
+        self._stop_if_diverged(look_at_weights=True)
+        self.checkpointer.save_now(self.step)
+        self._say(f"Stops after step {self.step} ({name}); the checkpoint is saved.")
+
+    def _stop_if_diverged(self, *, look_at_weights: bool) -> None:
+        """Every rank must call it, and raises the same error."""
+        step = self.losses.first_bad_step()
+        if step is not None:
+            size = self._global_batch_size()
+            what = (
+                f"The loss of step {step} (sequences {(step - 1) * size} to {step * size - 1}) is not a finite number"
+            )
+        elif look_at_weights and not all_finite(self._local_weights(), self.device):
+            what = f"After step {self.step} some weights are not finite numbers"
+        else:
+            return
+        last = self.checkpointer.newest()
+        raise Diverged(
+            f"{what}: training stops. Last good checkpoint: {last or 'none'}. A lower optimizer.lr, a longer "
+            "lr_scheduler.warmup_steps or a lower training.max_norm may help."
+        )
+
+    def _local_weights(self) -> list[torch.Tensor]:
+        weights = [each.detach() for part in self.model_parts for each in part.parameters()]
+        return [each.to_local() if isinstance(each, DTensor) else each for each in weights]
+
+    def _say(self, message: str) -> None:
+        if self.reports:
+            print(message, flush=True)
