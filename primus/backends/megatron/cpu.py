@@ -106,6 +106,16 @@ def _tensor_methods() -> None:
     tensor.type = type_of
 
 
+@patch("maybe_move_tensor_to_cpu", "experts exchange tokens by sizes in numpy, into which it turns GPU tensors only")
+def _sizes_in_numpy() -> None:
+    from megatron.core.transformer.moe import token_dispatcher
+
+    def move(tensor: Any, as_numpy: bool = False, record_stream: bool = False) -> Any:
+        return tensor.numpy() if as_numpy and torch.is_tensor(tensor) else tensor
+
+    token_dispatcher.maybe_move_tensor_to_cpu = move
+
+
 def _on_cpu(create: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     @functools.wraps(create)
     def created(*arguments: Any, **options: Any) -> torch.Tensor:

@@ -17,11 +17,13 @@ def train(worker: Worker) -> None:
 
         cpu.install()
         values = cpu.adjust(values)
-    from primus.backends.megatron import arguments, local_layers, loop
+    from primus.backends.megatron import arguments, local_layers, loop, torch_adamw
 
     built = arguments.build(values, world_size=worker.world_size, gpu=gpu)
     if built.transformer.transformer_impl == "local":
         local_layers.install()
+    if torch_adamw.is_used():
+        torch_adamw.install()
     loop.train(worker, built)
     torch.distributed.destroy_process_group()
 
