@@ -46,10 +46,14 @@ class Screen:
 
     def update(self) -> None:
         """Show what is new."""
+        if self._line is not None and self._metrics is not None:
+            for metrics in self._metrics.read():
+                self._line.add(metrics)
         for _ in range(_CHUNKS_PER_TURN):
             if not self._show_logs():
                 break
-        self._draw()
+        if self._live and time.monotonic() - self._drawn > _REFRESH:
+            self._write(b"")
 
     def note(self, text: str) -> None:
         """Show something of the launcher's own."""
@@ -86,14 +90,6 @@ class Screen:
             return lines
         mark = f"[rank {rank}] ".encode()
         return b"".join(mark + line for line in lines.splitlines(keepends=True))
-
-    def _draw(self) -> None:
-        if self._line is None or self._metrics is None:
-            return
-        for metrics in self._metrics.read():
-            self._line.add(metrics)
-        if time.monotonic() - self._drawn > _REFRESH:
-            self._write(b"")
 
     def _write(self, lines: bytes) -> None:
         """Put lines out, and the live line below them."""

@@ -1,0 +1,87 @@
+"""Reading files that are still being written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from primus.launch.follow import Follower, Metrics
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "rank0.log"
+
+
+def append(path, data):
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def test_a_file_that_does_not_exist_yet_has_no_lines(log):
+    follower = Follower(log)
+    assert follower.read() == b""
+    append(log, b"first\n")
+    assert follower.read() == b"first\n"
+
+
+def test_half_a_line_waits_for_its_end(log):
+    follower = Follower(log)
+    append(log, b"one\ntw")
+    assert follower.read() == b"one\n"
+    append(log, b"o\n")
+    assert follower.read() == b"two\n"
+
+
+def test_the_last_line_needs_no_newline(log):
+    follower = Follower(log)
+    append(log, b"one\ntwo")
+    assert (follower.read(), follower.rest(), follower.rest()) == (b"one\n", b"two", b"")
+
+
+def test_a_line_without_end_is_passed_on_in_pieces(log):
+    follower = Follower(log)
+    append(log, b"x" * 100_000)
+    assert follower.read() == b"x" * 100_000
+
+
+def test_skipping_keeps_the_newest_whole_lines(log):
+    follower = Follower(log)
+    append(log, b"begin\n")
+    follower.read()
+    append(log, b"".join(b"line %05d\n" % number for number in range(1000)))
+    skipped = follower.skip(keep=105)
+    assert follower.read() == b"".join(b"line %05d\n" % number for number in range(991, 1000))
+    assert skipped == 11 * 991
+
+
+def test_a_short_backlog_is_not_skipped(log):
+    follower = Follower(log)
+    append(log, b"one\n")
+    follower.read()
+    append(log, b"two\n")
+    assert follower.skip(keep=100) == 0
+    assert follower.read() == b"two\n"
+
+
+@given(st.lists(st.binary(max_size=40), max_size=30))
+def test_nothing_is_lost_or_doubled_however_the_writes_fall(tmp_path_factory, chunks):
+    path = tmp_path_factory.mktemp("follow") / "log"
+    follower, seen = Follower(path), b""
+    for chunk in chunks:
+        append(path, chunk)
+        seen += follower.read()
+        assert not seen or seen.endswith(b"\n")
+    assert seen + follower.rest() == b"".join(chunks)
+    follower.close()
+
+
+def test_metrics_are_read_as_they_come(log):
+    metrics = Metrics(log)
+    append(log, json.dumps({"step": 1}).encode() + b'\n{"step"')
+    assert list(metrics.read()) == [{"step": 1}]
+    append(log, b": 2}\n")
+    assert list(metrics.read()) == [{"step": 2}]

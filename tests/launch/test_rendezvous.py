@@ -1,0 +1,132 @@
+"""Several launchers become one job: here as threads that talk over real sockets."""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from primus.errors import MissingError, PrimusError, ServiceError, UsageError
+from primus.job import Resources
+from primus.launch.rendezvous import agree, check_address
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+def node(rank, port, *, nnodes=2, digest="same", nproc=1, timeout=30.0):
+    resources = Resources(
+        nnodes=nnodes, node_rank=rank, nproc_per_node=nproc, master_addr="127.0.0.1", master_port=port
+    )
+    try:
+        return agree(resources, run_id=f"run-of-{rank}", digest=digest, timeout=timeout)
+    except PrimusError as error:
+        return error
+
+
+def meet(*nodes):
+    """What agree() returned or raised for each node; `nodes` are the arguments of node()."""
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        futures = [pool.submit(node, *arguments, **options) for arguments, options in nodes]
+        return [future.result() for future in futures]
+
+
+def test_all_nodes_take_the_run_directory_of_node_0(port):
+    nodes = [((rank, port), {"nnodes": 3}) for rank in (2, 0, 1)]
+    assert meet(*nodes) == ["run-of-0"] * 3
+
+
+def test_the_port_is_free_again_afterwards(port):
+    meet(((0, port), {}), ((1, port), {}))
+    with socket.create_server(("", port)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"digest": "other"}, "would train different things"),
+        ({"nproc": 2}, "has 1 processes, but .* 2; every node needs as many"),
+        ({"nnodes": 3}, "was given --nnodes 2, but .* --nnodes 3"),
+    ],
+)
+def test_nodes_that_differ_are_told_so_on_both_sides(port, other, said):
+    for answer in meet(((0, port), {}), ((1, port), other)):
+        assert isinstance(answer, UsageError)
+        with pytest.raises(UsageError, match=said):
+            raise answer
+
+
+def test_two_nodes_of_the_same_rank_are_named(port):
+    answers = meet(((0, port), {"nnodes": 3}), ((1, port), {"nnodes": 3}), ((1, port), {"nnodes": 3}))
+    assert all("two nodes have --node-rank 1" in str(answer) for answer in answers)
+
+
+def test_a_node_that_never_comes_is_named(port):
+    answer = node(0, port, nnodes=4, timeout=0.2)
+    assert isinstance(answer, ServiceError)
+    assert "node 1, 2, 3 did not come" in str(answer)
+
+
+def test_a_node_0_that_is_not_there_is_said(port):
+    answer = node(1, port, timeout=0.2)
+    assert isinstance(answer, ServiceError)
+    assert f"node 0 can't be reached at 127.0.0.1:{port}" in str(answer)
+
+
+def test_strangers_at_the_port_do_not_disturb(port):
+    with ThreadPoolExecutor(2) as pool:
+        master = pool.submit(node, 0, port)
+        for words in (b"GET / HTTP/1.1\r\n\r\n", b"", b"{}\n"):
+            with connect(port) as stranger:
+                stranger.sendall(words)
+        assert pool.submit(node, 1, port).result() == "run-of-0"
+        assert master.result() == "run-of-0"
+
+
+def connect(port):
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=5)
+        except ConnectionRefusedError:
+            continue
+
+
+def resources(address, port, nnodes=2, rank=0):
+    return Resources(nnodes=nnodes, node_rank=rank, master_addr=address, master_port=port)
+
+
+def test_a_name_without_address_is_refused_at_once(port):
+    with pytest.raises(MissingError, match=r"no-such-host.invalid: this name has no address here"):
+        check_address(resources("no-such-host.invalid", port))
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "::1"])
+def test_several_nodes_cannot_meet_on_the_loopback(address, port):
+    with pytest.raises(UsageError, match="which is each node itself"):
+        check_address(resources(address, port))
+
+
+def test_several_nodes_on_one_machine_say_so_with_another_loopback_address(port):
+    check_address(resources("127.0.0.2", port))
+
+
+def test_a_single_node_may_meet_on_localhost(port):
+    check_address(resources("localhost", port, nnodes=1))
+
+
+def test_the_address_of_another_machine_is_refused_for_a_single_node(port):
+    with pytest.raises(UsageError, match="not an address of this machine"):
+        check_address(resources("192.0.2.1", port, nnodes=1))
+
+
+def test_a_port_in_use_is_refused_on_the_node_that_needs_it():
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(MissingError, match=f"--master-port {port}: another process of this machine uses it"):
+            check_address(resources("127.0.0.2", port))
+        check_address(resources("127.0.0.2", port, rank=1))
