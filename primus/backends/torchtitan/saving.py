@@ -18,8 +18,8 @@ from primus.backends.torchtitan.checkpoint_folder import SAVING
 
 
 class AtomicCheckpoints(CheckpointManager):  # type: ignore[misc]
-    """torchtitan writes files straight into step-N: killed in between, it leaves half a checkpoint, or half of a new one
-    over an old one of the same step. Here a checkpoint is written beside and renamed when all ranks are done."""
+    """torchtitan writes files straight into step-N: killed in between, it leaves half a checkpoint, or half of a new
+    one over an old one of the same step. Here a checkpoint is written beside and renamed when all ranks are done."""
 
     start: int | None = None
     """The step of the checkpoint that training goes on from."""

@@ -107,10 +107,11 @@ def _newest_usable(candidates: Sequence[Checkpoint]) -> Checkpoint | None:
 
 def _no_way_on(found: Sequence[Checkpoint]) -> str:
     if any(each.resumable for each in found):
-        return f"All checkpoints in {found[0].path.parent} are damaged. `--no-resume` starts from zero and keeps them aside."
+        folder = found[0].path.parent
+        return f"All checkpoints in {folder} are damaged. `--no-resume` starts from zero and keeps them aside."
     return (
-        f"{found[0].path} holds only weights (checkpoint.last_save_model_only), so training can't go on from it. To train "
-        f"on with these weights and a new optimizer, give the experiment another exp_name and set "
+        f"{found[0].path} holds only weights (checkpoint.last_save_model_only), so training can't go on from it. To "
+        "train on with these weights and a new optimizer, give the experiment another exp_name and set "
         f'checkpoint.initial_load_path = "{found[0].path}". `--no-resume` starts from zero and keeps this one aside.'
     )
 

@@ -16,8 +16,8 @@ class Diverged(PrimusError):
 
 
 class StopRequests:
-    """Whether some rank was asked to stop. A round of agreement runs beside each step and is read at the next one, so it
-    costs no time; all ranks stop after the same step, one after the signal."""
+    """Whether some rank was asked to stop. A round of agreement runs beside each step and is read at the next one, so
+    it costs no time; all ranks stop after the same step, one after the signal."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker

@@ -34,6 +34,7 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
         self.layout = layout
         self.reports = worker.rank == layout.reporting_rank
         self.first_step: int | None = None
+        self.microbatches = 0
         self.stop_requests = StopRequests(worker)
         self.losses = FiniteLoss(self.device)
         self._refuse_larger_vocabulary()
@@ -75,7 +76,18 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
     def forward_backward_step(self, **batch: Any) -> torch.Tensor:
         loss: torch.Tensor = super().forward_backward_step(**batch)
         self.losses.note(loss.full_tensor() if isinstance(loss, DTensor) else loss, self.step)
+        if self.parallel_dims.pp_enabled:
+            self._scale_pipeline_gradients(batch["global_valid_tokens"])
         return loss
+
+    def _scale_pipeline_gradients(self, tokens: torch.Tensor) -> None:
+        """torchtitan 0.2.2 divides the loss by the batch's tokens, but with pipeline stages not the gradients: they are
+        thousands of times too large, and clipping to max_norm is all that is left of their size."""
+        self.microbatches += 1
+        if self.microbatches % self.gradient_accumulation_steps:
+            return
+        gradients = [each.grad for part in self.model_parts for each in part.parameters() if each.grad is not None]
+        torch._foreach_div_(gradients, float(tokens))
 
     def _agree_on_start(self) -> start.Start:
         agreed: list[start.Start | MissingError | None] = [None]
@@ -164,9 +176,8 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
         step = self.losses.first_bad_step()
         if step is not None:
             size = self._global_batch_size()
-            what = (
-                f"The loss of step {step} (sequences {(step - 1) * size} to {step * size - 1}) is not a finite number"
-            )
+            batch = f"sequences {(step - 1) * size} to {step * size - 1}"
+            what = f"The loss of step {step} ({batch}) is not a finite number"
         elif look_at_weights and not all_finite(self._local_weights(), self.device):
             what = f"After step {self.step} some weights are not finite numbers"
         else:
