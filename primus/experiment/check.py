@@ -32,7 +32,8 @@ def resolve(experiment: Experiment, schema: Schema, others: Iterable[Schema] = (
     """The experiment as the backend takes it, and all problems.
 
     Keys with old names stand under today's, keys that are answered with a warning or that change nothing are gone,
-    and numbers have the type that the schema wants. When a problem is an error, the experiment must not be used.
+    and every value has a type that the schema wants: what does not fit is left out as well. When a problem is an
+    error, the experiment must not be used; further checks may still read it.
     """
     resolver = _Resolver(experiment, schema, tuple(others))
     for key, node in _nodes(experiment.values, ""):
@@ -67,11 +68,9 @@ class _Resolver:
         root = Section(self.origin, "")
         for key, nodes in self.found.items():
             node = self._winner(nodes)
-            if isinstance(node, Value) and key in self.schema.keys:
-                node = self._fitted(key, node)
-            elif key in self.schema.keys and "table" not in self.schema.keys[key].types:
-                self._report(node, "expected a single value, got a section")
-            self._insert(root, key, node)
+            fitted = self._fitted(key, node) if key in self.schema.keys else node
+            if fitted is not None:
+                self._insert(root, key, fitted)
         return root
 
     def _insert(self, root: Section, key: str, node: Value | Section) -> None:
@@ -114,14 +113,17 @@ class _Resolver:
         """Position of the value's file in the order of precedence; options come last."""
         return self.rank.get(node.origin.name, len(self.rank)) if node.origin.kind == "file" else len(self.rank)
 
-    def _fitted(self, key: str, value: Value) -> Value:
+    def _fitted(self, key: str, node: Value | Section) -> Value | Section | None:
+        """The value with the type that the schema wants; None when it does not fit."""
+        data = node.data if isinstance(node, Value) else {}
+        variables = node.origin.variables
         try:
-            data = fit(self.schema.keys[key], value.data, from_variables=bool(value.origin.variables))
+            fitted = fit(self.schema.keys[key], data, from_variables=bool(variables))
         except ValueError as error:
-            named = ", ".join(f"${name}" for name in value.origin.variables)
-            self._report(value, f"{error}{f' (from {named})' if named else ''}")
-            return value
-        return value if data is value.data else replace(value, data=data)
+            named = ", ".join(f"${name}" for name in variables)
+            self._report(node, f"{error}{f' (from {named})' if named else ''}")
+            return None
+        return node if isinstance(node, Section) or fitted is data else replace(node, data=fitted)
 
     def _is_in_table(self, key: str) -> bool:
         section = key.rpartition(".")[0]

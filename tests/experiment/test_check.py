@@ -32,7 +32,7 @@ def test_a_good_experiment_has_no_problems(found):
         ("zzzzzz: 4", "x.yaml:5: zzzzzz: unknown key."),
         ("zzzzzz: {}", "x.yaml:5: zzzzzz: unknown key."),
         ("lr: {x: 4}", "x.yaml:5: lr.x: unknown key: lr is a single value, not a section"),
-        ("lr: {}", "x.yaml:5: lr: expected a single value, got a section"),
+        ("lr: {}", "x.yaml:5: lr: expected a number or null, got a section"),
         ("training: 5", "x.yaml:5: training: is a section, with keys such as training.steps, training.seq_len;"),
         ("training:", "x.yaml:5: training: is a section"),
         ("lr: 1e-4x", "x.yaml:5: lr: expected a number or null, got the text 1e-4x"),
@@ -181,11 +181,17 @@ def test_an_answer_for_a_section_holds_for_everything_in_it(found):
 
 
 def test_a_key_that_a_rename_moves_below_a_value_is_an_error(overrides, schema):
-    broken = {"a": Key(name="a", types=("table",)), "a.b": Key(name="a.b", types=("int",))}
+    broken = {"a": Key(name="a", types=("table", "int")), "a.b": Key(name="a.b", types=("int",))}
     answers = {"old": schema.answers["layernorm_epsilon"].__class__(action="renamed", message="m", to="a.b")}
     experiment = overrides("a: 5\nold: 1")
     problems = check(experiment, Schema(backend="x", version="1", keys=broken, answers=answers))
     assert any("goes into the section a, which is a single value in x.yaml:5" in str(each) for each in problems)
+
+
+def test_further_checks_only_see_values_that_fit(overrides, schema):
+    experiment, problems = resolve(overrides("lr: fast\nzzzz: 1\nmicro_batch_size: 2"), schema)
+    assert len(problems) == 2
+    assert experiment.plain() == {"micro_batch_size": 2}
 
 
 def test_the_experiment_itself_is_not_changed(overrides, schema):
