@@ -1,0 +1,104 @@
+"""The Megatron backend's plan, its checkpoints and the files it looks for, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from primus.backends import registry
+from primus.backends.megatron import BACKEND, checkpoint_folder
+from primus.backends.megatron.checks import missing_files
+from primus.experiment import Experiment, Schema, load, resolve
+from primus.job import Job, Resources
+
+Make = Callable[..., Experiment]
+
+
+def plan(experiment: Experiment, processes: int = 1, accelerator: str = "cpu") -> Job:
+    resources = Resources(nproc_per_node=processes, accelerator=accelerator)
+    return BACKEND.plan(experiment, resources, run_dir=Path("/runs/1"), resume="auto")
+
+
+def test_the_registry_finds_the_backend() -> None:
+    assert registry.get("megatron") is BACKEND
+
+
+def test_the_plan_is_one_worker_per_process_with_the_whole_experiment(experiment: Make, tmp_path: Path) -> None:
+    asked = experiment()
+    job = plan(asked, 2)
+    assert (job.backend, job.module) == ("megatron", "primus.backends.megatron.worker")
+    assert job.worker_args == ("/runs/1", "--resume", "auto", "--total-steps", "20")
+    (tmp_path / "again.yaml").write_text(job.files["experiment.yaml"])
+    assert load(tmp_path / "again.yaml", environ={}).plain() == asked.plain()
+
+
+@pytest.mark.parametrize(
+    ("processes", "changes", "rank"),
+    [
+        (1, {}, 0),
+        (4, {"tensor_model_parallel_size": 2}, 0),
+        (4, {"pipeline_model_parallel_size": 2}, 2),
+        (8, {"pipeline_model_parallel_size": 4, "tensor_model_parallel_size": 2}, 6),
+        (8, {"pipeline_model_parallel_size": 2, "use_tp_pp_dp_mapping": True}, 1),
+    ],
+)
+def test_the_terminal_shows_the_rank_that_has_the_loss(
+    experiment: Make, processes: int, changes: dict[str, Any], rank: int
+) -> None:
+    assert plan(experiment(**changes), processes).console_ranks == (rank,)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "variable"),
+    [("cpu", "TORCHDYNAMO_DISABLE"), ("amd", "CUDA_DEVICE_MAX_CONNECTIONS"), ("nvidia", "CUDA_DEVICE_MAX_CONNECTIONS")],
+)
+def test_the_plan_adds_what_megatron_needs_in_the_environment(
+    experiment: Make, accelerator: str, variable: str
+) -> None:
+    assert [one.name for one in plan(experiment(), 1, accelerator).environment] == [variable]
+
+
+def test_planning_touches_nothing(experiment: Make, tmp_path: Path) -> None:
+    asked = experiment()
+    before = sorted(tmp_path.rglob("*"))
+    plan(asked)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_newest_checkpoint_is_the_experiment_s_own(experiment: Make, tmp_path: Path) -> None:
+    asked = replace(experiment(), workspace=str(tmp_path / "out"))
+    assert BACKEND.newest_checkpoint(asked) is None
+    for step in (10, 9):
+        checkpoint_folder.of(asked).path_of(step).mkdir(parents=True)
+    assert BACKEND.newest_checkpoint(asked) == asked.folder / "checkpoints" / "iter_0000010"
+
+
+def test_missing_files_are_named_at_their_keys(experiment: Make, schema: Schema, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").touch()
+    (tmp_path / "a.idx").touch()
+    (tmp_path / "b.bin").touch()
+    asked = experiment(
+        mock_data=None, data_path=[0.3, "a", 0.7, "b"], split="99,1,0", tokenizer_model="tok", load="old"
+    )
+    found = [(problem.key.rpartition(".")[2], problem.message) for problem in missing_files(asked, schema)]
+    assert found == [
+        ("data_path", "b.idx: no such file; `primus data prepare` makes it."),
+        ("tokenizer_model", "tok: no such file or folder."),
+        ("load", "old: no such folder."),
+    ]
+
+
+def test_mock_data_needs_no_files(experiment: Make, schema: Schema) -> None:
+    assert list(missing_files(experiment(), schema)) == []
+
+
+def test_a_resolved_experiment_checks_like_the_file(experiment: Make, schema: Schema) -> None:
+    resolved, problems = resolve(experiment(model_parallel_size=3), schema)
+    assert [problem.severity for problem in problems] == ["warning"]
+    found = BACKEND.check(resolved)
+    assert "tensor_model_parallel_size 3 does not divide num_attention_heads 4" in found[0].message
+    assert found[0].key == "modules.pre_trainer.overrides.model_parallel_size"
