@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -11,6 +12,21 @@ from primus.job import Job, Resources
 
 Resume = Literal["auto", "require", "never"]
 """`auto` resumes when a checkpoint exists, `require` fails without one, `never` starts from zero."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """What an experiment's model is, for people who choose one."""
+
+    parameters: int
+    """As model cards count: without padding of the vocabulary, and without multi-token prediction."""
+
+    active: int
+    """Those that one token uses; fewer than `parameters` with experts."""
+
+    layers: int
+    context: int
+    """Longest sequence that the positions can tell apart."""
 
 
 class Backend(Protocol):
@@ -36,4 +52,12 @@ class Backend(Protocol):
 
     def plan(self, experiment: Experiment, resources: Resources, *, run_dir: Path, resume: Resume) -> Job:
         """The job for a checked experiment. Pure."""
+        ...
+
+    def facts(self, experiment: Experiment) -> ModelFacts:
+        """What the model of a checked experiment is, from its values alone."""
+        ...
+
+    def memory(self, experiment: Experiment, world_size: int) -> int:
+        """Bytes that a checked experiment needs on the device that holds the most, of so many: an estimate."""
         ...

@@ -1,12 +1,17 @@
-"""Finds backends by name among the installed entry points of the group `primus.backends`. Commands call it."""
+"""Finds backends by name: Primus's own beside this file, others among the installed entry points of the group
+`primus.backends`. Commands call it."""
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from primus.backends.base import Backend
 from primus.errors import ExperimentError, MissingError, Origin, Problem, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "primus.backends"
 
@@ -18,12 +23,15 @@ def names() -> list[str]:
 
 def get(name: str, origin: Origin | None = None) -> Backend:
     """The backend called `name`. `origin` says who asked for it, for the error when there is none of that name."""
+    if _is_own(name):
+        own: Backend = import_module(f"{GROUP}.{name}").BACKEND
+        return own
     found = _entry_points()
     if name not in found:
         choices = sorted(found)
         message = f"unknown backend {name!r}.{did_you_mean(name, choices)} Known: {', '.join(choices) or 'none'}."
         if origin is not None and origin.kind != "option":
-            raise ExperimentError([Problem(where=origin, message=message)])
+            raise ExperimentError([Problem(where=origin, key="framework", message=message)])
         raise UsageError(f"{origin}: {message}" if origin else message)
     backend: Backend = found[name].load()
     return backend
@@ -42,7 +50,15 @@ def require_packages(backend: Backend) -> None:
     raise MissingError("\n".join(lines))
 
 
+def _is_own(name: str) -> bool:
+    """Whether Primus has a folder for it; saves reading the metadata of everything that is installed."""
+    spec = find_spec(f"{GROUP}.{name}") if name.isidentifier() else None
+    return spec is not None and spec.submodule_search_locations is not None
+
+
 def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

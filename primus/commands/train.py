@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -126,4 +125,6 @@ def _run(backend: Backend, experiment: Experiment, resources: Resources, resume:
 
 def _digest(experiment: Experiment) -> str:
     """The same on two nodes when they would train the same."""
+    import hashlib
+
     return hashlib.sha256(f"{__version__}\n{dump(experiment)}".encode()).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from primus.job import Job
 from primus.launch.environment import Decision, decide
-from primus.launch.local import command, place
+from primus.launch.render import command, place
 from primus.redact import HIDDEN, is_secret_name, redact_text
 from primus.run import RunDirectory
 

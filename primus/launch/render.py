@@ -1,0 +1,66 @@
+"""A job as the process that runs it on this node: its command line and its environment. Pure; local.py starts what this
+returns, and dry_run.py shows it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from primus.job import Job, Resources
+from primus.launch.environment import decide
+from primus.run import RunDirectory
+
+_RENDEZVOUS = frozenset(
+    {
+        *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "NODE_RANK", "NNODES"),
+        *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
+        *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_ERROR_FILE"),
+    }
+)
+"""Variables that describe a worker's place. Those of whoever started `primus` are not passed on."""
+
+
+def command(job: Job, python: str = sys.executable) -> list[str]:
+    """The process that is started on this node."""
+    worker = ["-m", job.module, *job.worker_args]
+    if job.resources.world_size == 1:
+        return [python, *worker]
+    return [python, "-m", "primus.launch.agent", *_torchrun_options(job), *worker]
+
+
+def environment(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of that process: the user's, what Primus adds, and a single worker's place."""
+    inherited = {name: value for name, value in environ.items() if name not in _RENDEZVOUS}
+    added = {decision.variable.name: decision.value for decision in decide(job, environ)}
+    return inherited | added | place(job.resources)
+
+
+def place(resources: Resources) -> dict[str, str]:
+    """What torchrun would tell a single worker; nothing for several, where it does that itself."""
+    if resources.world_size > 1:
+        return {}
+    port = resources.master_port or 0  # 0: the worker's own store takes a free one
+    return {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_WORLD_SIZE": "1",
+        "MASTER_ADDR": resources.master_addr or "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def _torchrun_options(job: Job) -> list[str]:
+    resources = job.resources
+    log_dir = RunDirectory(job.run_dir).agent_log(resources.node_rank).with_suffix("")
+    options = [f"--nnodes={resources.nnodes}", f"--nproc-per-node={resources.nproc_per_node}", f"--log-dir={log_dir}"]
+    if resources.master_port is None:
+        # Port 0: torchrun takes a free one and keeps it, where one that we had found could be taken meanwhile.
+        return [*options, "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    return [
+        *options,
+        f"--node-rank={resources.node_rank}",
+        f"--master-addr={resources.master_addr or '127.0.0.1'}",
+        f"--master-port={resources.master_port}",
+    ]
