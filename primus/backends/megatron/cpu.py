@@ -15,19 +15,6 @@ from primus.backends.megatron.patches import Patches
 
 CPU = torch.device("cpu")
 
-SETTINGS: Mapping[str, tuple[Any, str]] = {
-    "use_cpu_initialization": (True, "initial weights are drawn on a GPU otherwise"),
-    "gradient_accumulation_fusion": (False, "a kernel for GPUs"),
-    "masked_softmax_fusion": (False, "a kernel for GPUs"),
-    "apply_rope_fusion": (False, "a kernel for GPUs"),
-    "cross_entropy_loss_fusion": (False, "a kernel for GPUs"),
-    "moe_permute_fusion": (False, "a kernel for GPUs"),
-    "moe_grouped_gemm": (False, "a kernel for GPUs; experts are computed one by one"),
-    "moe_shared_expert_overlap": (False, "there is no second stream to overlap in"),
-    "use_precision_aware_optimizer": (False, "an optimizer of Transformer Engine"),
-}
-"""Keys that must have this value on a CPU. None of them changes what is computed."""
-
 patch = Patches("CPU")
 
 
@@ -38,11 +25,9 @@ def install() -> None:
 
 
 def adjust(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with SETTINGS in force; says which of the experiment's own values that replaced."""
-    for key, (value, reason) in SETTINGS.items():
-        if values.get(key) not in (None, value):
-            print(f"CPU: {key} is {value} instead of {values[key]}: {reason}")
-    return {**values, **{key: value for key, (value, _) in SETTINGS.items()}}
+    """The values as they can be used here; what else needs a GPU was refused before the launch."""
+    print("CPU: use_cpu_initialization is true: initial weights are drawn on a GPU otherwise")
+    return {**values, "use_cpu_initialization": True}
 
 
 @patch("torch.compile", "compiling megatron's small functions takes longer than it saves, and needs a C++ compiler")

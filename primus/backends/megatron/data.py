@@ -33,7 +33,14 @@ def build_datasets(arguments: Arguments, tokenizer: Tokenizer, cache: Path) -> D
     settings, batch = arguments.settings, arguments.global_batch_size
     evaluation = settings.eval_iters * batch if settings.eval_interval else 0
     config = GPTDatasetConfig(
-        **{"path_to_cache": str(cache), **_MASKS, **arguments.dataset, **_sources(arguments)}, tokenizer=tokenizer
+        **{
+            "path_to_cache": str(cache),
+            "random_seed": settings.seed,
+            **_MASKS,
+            **arguments.dataset,
+            **_sources(arguments),
+        },
+        tokenizer=tokenizer,
     )
     kind = MockGPTDataset if settings.mock_data else GPTDataset
     sizes = [(settings.train_iters or 0) * batch, evaluation, evaluation]

@@ -20,7 +20,7 @@ DDP = "DistributedDataParallelConfig"
 DATASET = "GPTDatasetConfig"
 
 CONFIGS: tuple[str, ...] = (MODEL, MLA, OPTIMIZER, DDP, DATASET)
-"""The dataclasses that keys may set. MLA, which has all fields of MODEL, replaces it with `multi_latent_attention`."""
+"""The dataclasses that keys may set; with multi_latent_attention MLA, which has all fields of MODEL, replaces it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
