@@ -10,14 +10,11 @@ from primus.backends.megatron.patterns import expand_pattern
 from primus.metrics.shape import Attention, Experts, LatentAttention, Layer, ModelShape
 
 
-def shape_of(values: Values, *, vocabulary: int | None = None) -> ModelShape | None:
+def shape_of(values: Values, *, vocabulary: int | None = None) -> ModelShape:
     """The shape of the model that `values` (see complete_values) describes, trained on `seq_length` tokens.
 
-    `vocabulary` is the tokenizer's size where the worker knows it; otherwise vocab_size counts. None for attention
-    that no formula here covers: linear and sparse attention.
+    `vocabulary` is the tokenizer's size where the worker knows it; otherwise vocab_size counts.
     """
-    if values["experimental_attention_variant"]:
-        return None
     tokens = int(vocabulary or values["vocab_size"])
     multiple = int(values["make_vocab_size_divisible_by"]) * int(values["tensor_model_parallel_size"])
     return ModelShape(
@@ -46,16 +43,12 @@ def _windows(values: Values, count: int) -> list[int | None]:
     """What each layer sees. Megatron counts the tokens before one, and uses the window in all layers but every N-th."""
     if not values["window_size"] or values["window_size"][0] < 0:
         return [None] * count
-    skip = values["window_attn_skip_freq"]
-    # expand_pattern marks the layers that are left out: counted from 1, those that N divides.
-    full = [0] * count if skip is None else _every(skip, count)
-    return [None if mark else int(values["window_size"][0]) + 1 for mark in full]
-
-
-def _every(skip: int | str | list[int], count: int) -> list[int]:
+    window, skip = int(values["window_size"][0]) + 1, values["window_attn_skip_freq"]
+    if skip is None:
+        return [window] * count
     if isinstance(skip, int):
-        return [int(layer % skip == 0) for layer in range(1, count + 1)]
-    return [1 - mark for mark in expand_pattern(skip, count)]
+        return [None if layer % skip == 0 else window for layer in range(1, count + 1)]
+    return [window if mark else None for mark in expand_pattern(skip, count)]
 
 
 def _attention(values: Values) -> Attention:

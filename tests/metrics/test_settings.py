@@ -1,0 +1,35 @@
+import pytest
+
+from primus.metrics.settings import MetricsSettings
+
+
+def test_nothing_is_on_by_itself():
+    assert MetricsSettings().packages() == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "package"),
+    [
+        ({"tensorboard_dir": "/tb"}, "tensorboard"),
+        ({"disable_tensorboard": False}, "tensorboard"),
+        ({"wandb_project": "llama"}, "wandb"),
+        ({"disable_wandb": False}, "wandb"),
+        ({"mlflow_experiment_name": "llama"}, "mlflow"),
+        ({"mlflow_run_name": "first"}, "mlflow"),
+        ({"disable_mlflow": False}, "mlflow"),
+    ],
+)
+def test_a_name_or_the_switch_turns_a_service_on(keys, package):
+    assert MetricsSettings(**keys).packages() == (package,)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"tensorboard_dir": "/tb", "disable_tensorboard": True},
+        {"wandb_project": "llama", "disable_wandb": True},
+        {"mlflow_run_name": "first", "disable_mlflow": True},
+    ],
+)
+def test_the_switch_wins_over_a_name(keys):
+    assert MetricsSettings(**keys).packages() == ()
