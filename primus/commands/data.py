@@ -78,7 +78,11 @@ def prepare(
         on_error=on_error,
         force=force,
     )
-    outcome = prepare(request, progress_for())
+    try:
+        outcome = prepare(request, progress_for())
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. What is done is kept: the same command goes on from there.", err=True)
+        raise typer.Exit(130) from None
     typer.echo(_describe(outcome))
 
 

@@ -16,7 +16,7 @@ from primus.errors import ExitStatus, MissingError, PrimusError, UsageError
 Reading = Literal["jsonl", "text"]
 """`jsonl`: every line is a JSON object and a document; `text`: the whole file is one document."""
 
-SEGMENT_BYTES = 1 << 22
+SEGMENT_BYTES = 1 << 20
 """Of a JSONL file, held in memory at once; a text file is one segment."""
 
 _READINGS: dict[str, Reading] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}

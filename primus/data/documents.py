@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,10 @@ from primus.errors import Origin, Problem, did_you_mean
 Report = Callable[[Problem], None]
 """Told of a damaged document; raises to stop, returns to leave the document out."""
 
-_BLOCK = 1 << 22
+_BLOCK = 1 << 20
+
+_scan = json.JSONDecoder().raw_decode
+"""Parses one value inside a longer text."""
 
 
 def read_documents(shard: Shard, *, key: str, report: Report) -> Iterator[bytes]:
@@ -67,11 +70,11 @@ def _read_file(segment: Segment, report: Report) -> Iterator[bytes]:
 
 def _read_lines(segment: Segment, key: str, report: Report) -> Iterator[bytes]:
     start, block = _whole_lines(segment)
-    for number, line in enumerate(_split(block)):
-        if not line or line.isspace():
+    for number, (text, place, stop) in enumerate(_lines(block)):
+        if text[place:stop].isspace() or place == stop:
             continue
         try:
-            document = _text_of(line, key).encode()
+            document = _text_of(_parse(text, place, stop), key).encode()
         except (ValueError, RecursionError) as error:
             report(_problem(segment, _line_number(segment.source.path, start) + number, _explain(error)))
         else:
@@ -79,40 +82,58 @@ def _read_lines(segment: Segment, key: str, report: Report) -> Iterator[bytes]:
                 yield document
 
 
-def _split(block: bytes) -> Sequence[str | bytes]:
-    """The lines, as text when all of them are UTF-8: it is much faster to find that out for all at once."""
+def _lines(block: bytes) -> Iterator[tuple[str | bytes, int, int]]:
+    """Each line as a text and its place in there: to decode all at once and cut nothing out is much faster. Where not
+    all is UTF-8, bytes."""
     try:
-        return block.decode().split("\n")
+        text = block.decode()
     except UnicodeDecodeError:
-        return block.split(b"\n")
+        yield from ((line, 0, len(line)) for line in block.split(b"\n"))
+        return
+    place = 0
+    while place < len(text):
+        stop = text.find("\n", place)
+        stop = len(text) if stop < 0 else stop
+        yield text, place, stop
+        place = stop + 1
+
+
+def _parse(text: str | bytes, place: int, stop: int) -> Any:
+    """The JSON value of one line."""
+    if isinstance(text, bytes):
+        return json.loads(text.decode())
+    try:
+        record, end = _scan(text, place)
+    except ValueError:
+        end = -1
+    return record if end == stop else json.loads(text[place:stop])
 
 
 def _whole_lines(segment: Segment) -> tuple[int, bytes]:
     """The lines that begin in the segment, and the offset of the first."""
     with segment.source.path.open("rb") as file:
-        start = _line_start(file, segment.start)
+        start = _first_line(file, segment)
         if start >= segment.stop:
             return start, b""
         block = file.read(segment.stop - start)
         return start, block if block.endswith(b"\n") else block + file.readline()
 
 
-def _line_start(file: BinaryIO, offset: int) -> int:
-    """Put the file at the first line that begins at `offset` or later."""
-    if offset == 0:
+def _first_line(file: BinaryIO, segment: Segment) -> int:
+    """Put the file at the first line that begins in the segment; an offset behind the segment when there is none."""
+    if segment.start == 0:
         return 0
-    file.seek(offset - 1)
-    return offset - 1 + len(file.readline())
+    file.seek(segment.start - 1)
+    rest = file.readline(segment.stop - segment.start + 1)
+    return segment.start - 1 + len(rest) if rest.endswith(b"\n") else segment.stop
 
 
-def _text_of(line: str | bytes, key: str) -> str:
-    record: Any = json.loads(line.decode() if isinstance(line, bytes) else line)
+def _text_of(record: Any, key: str) -> str:
     if not isinstance(record, dict):
         raise ValueError(f"a JSON object was expected, this is {_KINDS[type(record)]}")
     if key not in record:
-        raise ValueError(
-            f"no key {key!r} in this object; its keys: {', '.join(record) or 'none'}.{did_you_mean(key, record)}"
-        )
+        keys = ", ".join(record) or "none"
+        raise ValueError(f"no key {key!r} in this object; its keys: {keys}.{did_you_mean(key, record)}")
     text = record[key]
     if not isinstance(text, str):
         raise ValueError(f"{key!r} must be a string, it is {_KINDS[type(text)]}")

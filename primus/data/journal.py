@@ -23,6 +23,8 @@ _NAME = "journal.jsonl"
 SYNC_SECONDS = 5.0
 """How much work an interruption may cost."""
 
+_LOCK_TRIES, _LOCK_PAUSE = 20, 0.1
+
 
 @contextmanager
 def work_folder(path: Path) -> Iterator[None]:
@@ -48,7 +50,7 @@ class Journal:
     def __init__(self, folder: Path, plan: Mapping[str, Any], *, sync: Callable[[], None]) -> None:
         self._path = folder / _NAME
         self._sync = sync
-        self._pending: list[Counts] = []
+        self._pending: list[dict[str, int]] = []
         self._last_sync = time.monotonic()
         self.shards = 0
         """Shards that are done."""
@@ -73,27 +75,28 @@ class Journal:
 
     def add(self, counts: Counts) -> None:
         """Take note of the next shard in order."""
+        self._pending.append({"shard": self.shards, **asdict(counts)})
         self.shards += 1
         self.total += counts
-        self._pending.append(counts)
         if time.monotonic() - self._last_sync >= SYNC_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Bring all that was noted onto the disk."""
         self._sync()
-        self._append(*(asdict(counts) for counts in self._pending))
+        self._append(*self._pending)
         self._pending = []
         self._last_sync = time.monotonic()
 
     def finish(self) -> None:
         """Note that the output is complete."""
-        self._append(*(asdict(counts) for counts in self._pending), {"finished": True})
+        self._append(*self._pending, {"finished": True})
         self._pending = []
         self.finished = True
 
     def discard(self) -> None:
         """Forget everything: there will be nothing to go on from."""
+        self._pending = []
         self._path.unlink()
 
     def _restore(self, plan: Mapping[str, Any]) -> list[str]:
@@ -105,7 +108,7 @@ class Journal:
         for line in lines[1:]:
             if "finished" in line:
                 self.finished = True
-            else:
+            elif line.pop("shard") == self.shards:  # Ctrl-C during a flush can leave lines twice
                 self.shards += 1
                 self.total += Counts(**line)
         return []
@@ -128,10 +131,14 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _lock(path: Path) -> int:
+    """The worker processes of a killed run hold the lock for a moment longer than it does."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise UsageError(f"another primus data prepare is at work on this output ({path.parent})") from error
-    return handle
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return handle
+    os.close(handle)
+    raise UsageError(f"another primus data prepare is at work on this output ({path.parent})")

@@ -38,7 +38,7 @@ _CHUNK = 1 << 18
 class MegatronFormat:
     """PREFIX.bin, PREFIX.idx and the note PREFIX.json."""
 
-    shard_bytes = 1 << 22
+    shard_bytes = 1 << 20
 
     def __init__(self, output: Path, *, tokenizer: TokenizerInfo, key: str) -> None:
         self._tokenizer = tokenizer
@@ -126,6 +126,8 @@ class _MegatronWriter:
         self._key = key
 
     def write(self, shard: Shard, report: Report, claim: Claim) -> Counts:
+        import numpy as np
+
         if self._is_streamed(shard):
             return self._stream(shard, report, claim)
         documents = list(read_documents(shard, key=self._key, report=report))
@@ -135,7 +137,7 @@ class _MegatronWriter:
         counts = Counts(documents=len(lengths), tokens=len(tokens), text_bytes=sum(map(len, documents)))
         before = claim(counts)
         write_at(self._tokens, tokens.data.cast("B"), before.tokens * tokens.itemsize)
-        write_at(self._lengths, lengths.data.cast("B"), before.documents * _LENGTH_BYTES)
+        write_at(self._lengths, lengths.astype(np.int32).data.cast("B"), before.documents * _LENGTH_BYTES)
         return counts
 
     def _is_streamed(self, shard: Shard) -> bool:

@@ -94,10 +94,10 @@ class Pool:
                         self._claims[message.index] = (connection, message.counts)
                         self._grant()
                     case Finished():
-                        yield message
                         self._running.pop(connection)
                         if failed is None:
                             self._hand_out(connection)
+                        yield message
                     case _Failed():
                         self._running.pop(connection)
                         if failed is None or message.index < failed.index:
@@ -125,7 +125,7 @@ class Pool:
         except EOFError:
             process = self._processes[connection]
             process.join()
-            raise MissingError(_explain_death(process.exitcode)) from None
+            raise _explain_death(process.exitcode) from None
         return message
 
 
@@ -195,8 +195,9 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _explain_death(status: int | None) -> str:
+def _explain_death(status: int | None) -> Exception:
     if status is not None and status < 0:
         reason = " (out of memory?)" if status == -signal.SIGKILL else ""
-        return f"a worker process was killed by {signal.Signals(-status).name}{reason}; the same command goes on"
-    return f"a worker process failed with exit status {status}; its error stands above"
+        name = signal.Signals(-status).name
+        return MissingError(f"a worker process was killed by {name}{reason}; the same command goes on")
+    return RuntimeError(f"a worker process failed with exit status {status}")

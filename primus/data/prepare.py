@@ -155,7 +155,8 @@ def _copy(stream: BinaryIO, path: Path) -> str:
 def _plan(request: Request, target: Format, sources: Sequence[Source]) -> dict[str, Any]:
     """All that decides what the output will be: an interrupted run with the same plan can go on."""
     corpus = {"files": len(sources), "bytes": sum(source.size for source in sources), "sha256": fingerprint(sources)}
-    return {"version": VERSION, **target.facts(), "key": request.key, "sources": corpus}
+    shape = {"version": VERSION, "shard_bytes": target.shard_bytes}
+    return {**shape, **target.facts(), "key": request.key, "sources": corpus}
 
 
 def _is_current(note: Mapping[str, Any], plan: Mapping[str, Any], request: Request, target: Format) -> bool:

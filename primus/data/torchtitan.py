@@ -92,7 +92,7 @@ def _write_byte_tokenizer(folder: Path) -> None:
     characters = _byte_characters()
     end = {"id": BYTE_EOD, "content": EOD_NAME, "special": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     model = {"type": "BPE", "vocab": {character: byte for byte, character in enumerate(characters)}, "merges": []}
     tokenizer = {"added_tokens": [end | flags], "pre_tokenizer": level, "decoder": level, "model": model}
     write_note(folder / "tokenizer.json", {"version": "1.0"} | tokenizer)
