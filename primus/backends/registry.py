@@ -46,7 +46,7 @@ def require_packages(backend: Backend) -> None:
     if "torch" in missing:
         lines.append("Install PyTorch for this machine's accelerator first: https://pytorch.org/get-started/locally/")
     if missing != ["torch"]:
-        lines.append(f"Install the rest with: pip install 'primus[{backend.name}]'")
+        lines.append(f"Install {'the rest ' if 'torch' in missing else ''}with: pip install 'primus[{backend.name}]'")
     raise MissingError("\n".join(lines))
 
 

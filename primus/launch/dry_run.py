@@ -34,12 +34,12 @@ def _section(title: str, lines: list[str]) -> str:
 def _facts(job: Job, beginning: str) -> list[str]:
     resources = job.resources
     first = resources.node_rank * resources.nproc_per_node
-    ranks = f"{first}" if resources.nproc_per_node == 1 else f"{first} to {first + resources.nproc_per_node - 1}"
+    last = first + resources.nproc_per_node - 1
     rows = {
         "Experiment": f"{job.name} ({job.backend})",
         "Processes": f"{resources.world_size} on {resources.accelerator}: {resources.nnodes} node"
         f"{'s' * (resources.nnodes > 1)} with {resources.nproc_per_node} each",
-        "This node": f"{resources.node_rank}, with rank {ranks}",
+        "This node": f"{resources.node_rank}, with rank{f's {first} to {last}' if last > first else f' {first}'}",
         "Rendezvous": f"{resources.master_addr or '127.0.0.1'}, port {resources.master_port or 'taken when it starts'}",
         "Steps": "as the backend decides" if job.total_steps is None else f"{job.total_steps:,}",
         "Start": beginning,

@@ -1,0 +1,147 @@
+"""The command line as a user meets it: help, errors with their exit statuses, completion."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from primus import __version__
+from primus.cli import COMMANDS
+
+
+def primus(*arguments, **options):
+    environment = os.environ | {"COLUMNS": "100"} | options.pop("environment", {})
+    argv = [sys.executable, "-m", "primus", *arguments]
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, **options)
+
+
+def in_process(code, **options):
+    """Run Python code that ends in cli.main(), as the console script does."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **options)
+
+
+def test_help_lists_every_command_with_its_line():
+    done = primus("--help")
+    assert done.returncode == 0
+    for name, (_, line) in COMMANDS.items():
+        assert f"  {name:<6}  {line}" in done.stdout
+
+
+def test_help_imports_no_command_and_nothing_heavy():
+    code = """
+import sys
+from primus.cli import main
+sys.argv = ["primus", "--help"]
+try:
+    main()
+except SystemExit:
+    print(*sys.modules)
+"""
+    loaded = set(in_process(code).stdout.splitlines()[-1].split())
+    ours = ("primus.commands.", "primus.experiment", "primus.backends", "primus.launch")
+    assert "primus.cli" in loaded
+    assert not [name for name in loaded if name.startswith(ours)]
+    assert not loaded & {"rich", "yaml", "torch", "numpy", "pydantic", "importlib.metadata"}
+
+
+def test_without_arguments_the_help_is_shown():
+    done = primus()
+    assert done.returncode == 2
+    assert "Commands:" in done.stdout + done.stderr
+
+
+def test_the_version_is_shown():
+    assert primus("--version").stdout == f"primus {__version__}\n"
+
+
+def test_a_misspelt_command_suggests_the_nearest():
+    done = primus("trian")
+    assert done.returncode == 2
+    assert "No such command 'trian'. Did you mean 'train'?" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["train", "--expp", "x"], ["train"], ["train", "--exp", "x", "--nnodes", "two"]])
+def test_wrong_usage_has_status_2_and_no_traceback(arguments):
+    done = primus(*arguments, environment={"EXP": ""})
+    assert done.returncode == 2
+    assert "Usage: primus train" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_option_suggests_the_nearest():
+    assert "--exp" in primus("train", "--expp", "x").stderr.rpartition("No such option")[2]
+
+
+RAISE = """
+import sys
+from primus import cli, errors
+def train():
+    raise {error}
+import types
+module = types.ModuleType("boom")
+module.app = cli.typer.Typer()
+module.app.command()(train)
+sys.modules["boom"] = module
+cli.COMMANDS["train"] = ("boom", "")
+sys.argv = ["primus", "train"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        ("errors.UsageError('no')", 2, "Error: no\n"),
+        ("errors.ExperimentError([errors.Problem(message='a'), errors.Problem(message='b')])", 3, "a\nb\n"),
+        ("errors.MissingError('gone')", 4, "Error: gone\n"),
+        ("errors.ServiceError('down')", 5, "Error: down\n"),
+        ("KeyboardInterrupt", 130, ""),
+        ("SystemExit(7)", 7, ""),
+    ],
+)
+def test_an_expected_failure_is_its_text_and_its_status(error, status, text):
+    done = in_process(RAISE.format(error=error))
+    assert (done.returncode, done.stderr) == (status, text)
+
+
+def test_a_warning_among_problems_is_marked():
+    error = "errors.ExperimentError([errors.Problem(message='a', severity='warning')])"
+    assert in_process(RAISE.format(error=error)).stderr == "Warning: a\n"
+
+
+def test_a_fault_of_ours_shows_its_traceback_and_has_status_1():
+    done = in_process(RAISE.format(error="ZeroDivisionError('x')"))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ZeroDivisionError: x" in done.stderr
+    assert "fault of Primus" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_fault():
+    code = RAISE.format(error="SystemExit(0)").replace("raise SystemExit(0)", "print('line\\n' * 100_000)")
+    command = f'{sys.executable} -c "$CODE" | head -1; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ["bash", "-c", command], env=os.environ | {"CODE": code}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "line\n141\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("primus ", "train"), ("primus tr", "train"), ("primus train --nno", "--nnodes")]
+)
+def test_the_shell_completes_commands_and_options(words, offered):
+    environment = {
+        "_PRIMUS_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    assert offered in primus(environment=environment).stdout.split()
+
+
+def test_the_completion_script_can_be_shown():
+    done = primus("--show-completion", "bash", environment={"SHELL": "/bin/bash"})
+    assert "_PRIMUS_COMPLETE=complete_bash" in done.stdout
