@@ -82,7 +82,8 @@ def _settings_keys(described: Mapping[str, Mapping[str, Any]]) -> Iterator[Key]:
         routes = keys.ROUTES.get(name, ())
         source = [f"TrainingSettings.{name}", *(f"{route.config}.{route.field}" for route in routes)]
         bounds = {bound: value for bound, value in field.metadata.items() if value not in (None, False)}
-        fact = {"types": types, "choices": choices, "default": field.default, "help": help_text, "group": group}
+        default = None if field.default is dataclasses.MISSING else field.default
+        fact = {"types": types, "choices": choices, "default": default, "help": help_text, "group": group}
         yield _key(name, fact | bounds, source=", ".join(source))
 
 

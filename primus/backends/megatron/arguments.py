@@ -66,7 +66,7 @@ def build(values: Mapping[str, Any], *, world_size: int, gpu: bool) -> Arguments
         ),
         ddp=_construct(DistributedDataParallelConfig, ddp | _routed(given, keys.DDP, DistributedDataParallelConfig)),
         dataset=dict(_routed(given, keys.DATASET, _dataset_config())),
-        global_batch_size=settings.global_batch_size or (settings.micro_batch_size or 1) * layout.data,
+        global_batch_size=settings.global_batch_size or settings.micro_batch_size * layout.data,
     )
 
 
@@ -136,7 +136,7 @@ def _derived_model_fields(
         "batch_p2p_comm": not overlap,
         # Without tensor parallelism there is nothing to split; TransformerConfig refuses it.
         "sequence_parallel": bool(given.get("sequence_parallel")) and layout.tensor > 1,
-        **_activation(settings),
+        **_activation(settings, biased=given.get("add_bias_linear", True)),
     }
     if not settings.group_query_attention:
         fields["num_query_groups"] = None
@@ -150,7 +150,7 @@ def _derived_model_fields(
     return fields
 
 
-def _activation(settings: TrainingSettings) -> dict[str, Any]:
+def _activation(settings: TrainingSettings, *, biased: bool) -> dict[str, Any]:
     from megatron.core.activations import squared_relu
     from megatron.core.fusions.fused_bias_geglu import quick_gelu
 
@@ -165,7 +165,7 @@ def _activation(settings: TrainingSettings) -> dict[str, Any]:
         return {"activation_func": quick_gelu, "gated_linear_unit": True, "bias_activation_fusion": False}
     if settings.squared_relu:
         return {"activation_func": squared_relu, "bias_activation_fusion": False}
-    return {"bias_activation_fusion": settings.bias_gelu_fusion}
+    return {"bias_activation_fusion": settings.bias_gelu_fusion and biased}
 
 
 def _construct(dataclass_type: Any, fields: Mapping[str, Any]) -> Any:

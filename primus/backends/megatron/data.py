@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from megatron.core.datasets.utils import get_blend_from_list
 from megatron.core.utils import unwrap_model
 
 from primus.backends.megatron.arguments import Arguments
+from primus.backends.megatron.sampling import MicroBatches
 from primus.backends.megatron.tokenizer import Tokenizer
 from primus.errors import ExperimentError, MissingError, Problem
 
@@ -43,7 +44,7 @@ def build_datasets(arguments: Arguments, tokenizer: Tokenizer, cache: Path) -> D
         tokenizer=tokenizer,
     )
     kind = MockGPTDataset if settings.mock_data else GPTDataset
-    sizes = [(settings.train_iters or 0) * batch, evaluation, evaluation]
+    sizes = [settings.train_iters * batch, evaluation, evaluation]
     return Datasets(**dict(zip(("train", "valid", "test"), _build(kind, sizes, config), strict=True)))
 
 
@@ -59,7 +60,7 @@ def batches(dataset: Any, arguments: Arguments, chunk: Any, *, consumed: int = 0
     sampler = MicroBatches(
         len(dataset),
         consumed=consumed,
-        size=settings.micro_batch_size or 1,
+        size=settings.micro_batch_size,
         rank=state.get_data_parallel_rank(),
         replicas=state.get_data_parallel_world_size(),
         seed=settings.seed if settings.dataloader_type == "cyclic" else None,
@@ -73,42 +74,8 @@ def batches(dataset: Any, arguments: Arguments, chunk: Any, *, consumed: int = 0
         # Its own, so that a new loader does not move the generator that dropout draws from.
         generator=torch.Generator().manual_seed(settings.seed),
     )
-    return iter(loader)
-
-
-class MicroBatches:
-    """Sample numbers of one replica's micro-batches: a global batch is the same set of samples for every layout."""
-
-    def __init__(self, total: int, *, consumed: int, size: int, rank: int, replicas: int, seed: int | None) -> None:
-        self._total = total
-        self._consumed = consumed
-        self._size = size
-        self._rank = rank
-        self._replicas = replicas
-        self._seed = seed
-        """Shuffles each pass over the data anew; None keeps the dataset's own order."""
-
-    def __iter__(self) -> Iterator[Sequence[int]]:
-        step = self._size * self._replicas
-        per_pass = self._total - self._total % step
-        if not per_pass:
-            raise ExperimentError(
-                [Problem(message=f"the data has {self._total} samples; one micro-batch of all replicas needs {step}")]
-            )
-        position = self._consumed
-        while True:
-            number, start = divmod(position, per_pass)
-            order = self._order(number, per_pass)
-            for begin in range(start, per_pass, step):
-                mine = begin + self._rank * self._size
-                yield order[mine : mine + self._size]
-            position = (number + 1) * per_pass
-
-    def _order(self, number: int, length: int) -> Sequence[int]:
-        if self._seed is None:
-            return range(length)
-        generator = torch.Generator().manual_seed(self._seed + number)
-        return torch.randperm(length, generator=generator).tolist()  # type: ignore[no-any-return]
+    batches: Iterator[Any] = iter(loader)
+    return batches
 
 
 _MASKS = {"reset_position_ids": False, "reset_attention_mask": False, "eod_mask_loss": False}

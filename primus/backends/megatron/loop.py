@@ -52,7 +52,7 @@ class Loop:
         self._data = data.build_datasets(arguments, tokenizer, worker.experiment.folder / "data-cache")
 
     def run(self) -> None:
-        last = self._settings.train_iters or 0
+        last = self._settings.train_iters
         if self._progress.step >= last:
             self._say(f"Nothing left to do: step {self._progress.step} of {last} is done.")
             return

@@ -27,7 +27,7 @@ class Clock:
 
     def __init__(self, arguments: Arguments) -> None:
         settings = arguments.settings
-        self._tokens = arguments.global_batch_size * (settings.seq_length or 0)
+        self._tokens = arguments.global_batch_size * settings.seq_length
         self._skip = settings.log_avg_skip_iterations
         self._reset = settings.log_avg_reset_interval
         self._seen = 0

@@ -53,7 +53,7 @@ def count_parameters(chunks: list[Any], device: torch.device) -> int:
         total += parameter.numel() / _copies(parameter)
     box = torch.tensor([total], dtype=torch.float64, device=device)
     dist.all_reduce(box)
-    return round(box.item())
+    return round(float(box.item()))
 
 
 def _copies(parameter: torch.nn.Parameter) -> int:

@@ -40,9 +40,8 @@ def build_schedule(arguments: Arguments, optimizer: Any) -> OptimizerParamSchedu
     """Learning rate and weight decay as functions of the sequences seen so far."""
     settings, config, batch = arguments.settings, arguments.optimizer, arguments.global_batch_size
     decay = settings.lr_decay_iters or settings.train_iters
-    warmup = settings.lr_warmup_iters
-    if settings.lr_warmup_fraction is not None:
-        warmup = settings.lr_warmup_fraction * decay
+    fraction = settings.lr_warmup_fraction
+    warmup = settings.lr_warmup_iters if fraction is None else fraction * decay
     start, end = settings.start_weight_decay, settings.end_weight_decay
     return OptimizerParamScheduler(
         optimizer,
@@ -63,7 +62,7 @@ def build_schedule(arguments: Arguments, optimizer: Any) -> OptimizerParamSchedu
     )
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def take_step(optimizer: Any, *, refuse_nan: bool) -> Step:
     """Clip the gradient and update the weights; leave them alone when it is NaN or infinite and `refuse_nan`.
 

@@ -15,6 +15,11 @@ def _number(default: Any, *, minimum: float | None = None, maximum: float | None
     return field(default=default, metadata={"minimum": minimum, "maximum": maximum, "exclusive_minimum": above})
 
 
+def _required(*, minimum: float) -> Any:
+    """A field that every experiment must set."""
+    return field(metadata={"minimum": minimum, "maximum": None, "exclusive_minimum": False})
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """The model, as far as TransformerConfig does not say it."""
@@ -98,16 +103,16 @@ class ParallelSettings:
 class BatchSettings:
     """How long to train, and on how many sequences at a time."""
 
-    train_iters: int | None = _number(None, minimum=1)
+    train_iters: int = _required(minimum=1)
     """Steps of the whole training."""
 
-    micro_batch_size: int | None = _number(None, minimum=1)
+    micro_batch_size: int = _required(minimum=1)
     """Sequences of one forward pass of one model replica."""
 
     global_batch_size: int | None = _number(None, minimum=1)
     """Sequences of one step; None means micro_batch_size times the data parallel size."""
 
-    seq_length: int | None = _number(None, minimum=1)
+    seq_length: int = _required(minimum=1)
     """Tokens of a sequence."""
 
     seed: int = _number(1234, minimum=0)

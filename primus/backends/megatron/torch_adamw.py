@@ -38,7 +38,7 @@ def _state_before_the_first_step() -> None:
 def _tensors_without_step() -> None:
     from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def set_states(self: Any, model_param: Any, tensors: dict[str, torch.Tensor]) -> None:
         group, order = self.model_param_group_index_map[model_param]
         main = self.optimizer.param_groups[group]["params"][order]
