@@ -15,7 +15,6 @@ from primus.experiment.paths import Kind, shipped
 from primus.experiment.schema import Key, Schema
 from primus.experiment.show import plain_json
 
-
 _PRESETS: Mapping[Kind, str] = {"modules": "module", "models": "model"}
 
 

@@ -38,7 +38,10 @@ def experiment_schema(schemas: Iterable[Schema], bare: str) -> dict[str, Any]:
             "framework": {"anyOf": [{"enum": [schema.backend for schema in schemas]}, _VARIABLE]},
             "config": {"type": ["string", "null"], "description": "Module preset: training defaults."},
             "model": {"type": ["string", "null"], "description": "Model preset."},
-            "overrides": {"type": ["object", "null"], "description": "Keys of the framework; they win over the presets."},
+            "overrides": {
+                "type": ["object", "null"],
+                "description": "Keys of the framework.",
+            },
             "effective": {"type": "boolean", "description": "The presets are merged in already."},
         },
         "additionalProperties": False,

@@ -1,22 +1,17 @@
 """TOML text to Sections and Values with their lines. files.py calls it.
 
-The standard parser decides what the text means; it gives no positions, so a scanner reads the lines of the keys from
-the text that the parser has accepted.
+The standard parser decides what the text means; it gives no positions, so toml_scan.py finds the lines of the keys.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
+from primus.experiment import toml_parser
 from primus.experiment.leaf import Source
 from primus.experiment.model import Section, Value
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from primus.experiment.toml_scan import scan
 
 _POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
@@ -24,7 +19,7 @@ _POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document
 def parse_toml(text: str, source: Source) -> Section | None:
     """The document as a Section; None when it is not TOML, with the reason in `source.problems`."""
     try:
-        document = tomllib.loads(text)
+        document = toml_parser.loads(text)
     except RecursionError:
         source.problem(None, "nested too deeply")
         return None
@@ -34,12 +29,7 @@ def parse_toml(text: str, source: Source) -> Section | None:
         line = int(position["line"] or text.count("\n") + 1) if position else None
         source.problem(line, f"not valid TOML: {_POSITION.sub('', message)}")
         return None
-    return _Converter(source, key_lines(text)).section(document, ())
-
-
-def key_lines(text: str) -> dict[tuple[str, ...], int]:
-    """The line of each key and section header of a valid TOML text, by its full path."""
-    return _Scanner(text).lines
+    return _Converter(source, scan(text).lines).section(document, ())
 
 
 class _Converter:
@@ -73,96 +63,3 @@ class _Converter:
         if not isinstance(item, (bool, int, float)):
             self.source.problem(line, f"{item} is a date or a time; write it as text, in quotes", path)
         return item
-
-
-class _Scanner:
-    """Walks through valid TOML and notes where each key stands."""
-
-    _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-    _SPACE = re.compile(r"[ \t]*")
-    _BARE = re.compile(r"[A-Za-z0-9_-]+")
-    _STRING = re.compile(
-        r'"""(?:[^\\]|\\.)*?"{3,5}|' r"'''.*?'{3,5}|" r'"(?:[^"\\\n]|\\.)*"|' r"'[^'\n]*'",
-        re.DOTALL,
-    )
-    _ATOM = re.compile(r"[^\s,\]}#]+(?: [0-9][^\s,\]}#]*)?")
-    """A number, a boolean or a date; a date may have a space before its time."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
-        self.line = 1
-        self.lines: dict[tuple[str, ...], int] = {}
-        table: tuple[str, ...] = ()
-        self._skip(self._BLANK)
-        while self.at < len(text):
-            if text[self.at] == "[":
-                table = self._header()
-            else:
-                self._pair(table)
-            self._skip(self._BLANK)
-
-    def _header(self) -> tuple[str, ...]:
-        brackets = 2 if self.text.startswith("[[", self.at) else 1
-        self._advance(brackets)
-        table = self._key(())
-        self._advance(brackets)
-        return table
-
-    def _pair(self, table: tuple[str, ...]) -> None:
-        path = self._key(table)
-        self._advance(1)  # the equals sign
-        self._value(path)
-
-    def _key(self, prefix: tuple[str, ...]) -> tuple[str, ...]:
-        """One dotted key; notes the line of it and of the sections that it opens."""
-        path = prefix
-        while True:
-            self._skip(self._SPACE)
-            path = (*path, self._name())
-            self.lines.setdefault(path, self.line)
-            self._skip(self._SPACE)
-            if self.text[self.at] != ".":
-                return path
-            self._advance(1)
-
-    def _name(self) -> str:
-        if self.text[self.at] in "\"'":
-            written = self._skip(self._STRING)
-            name: str = next(iter(tomllib.loads(f"{written} = 0")))
-            return name
-        return self._skip(self._BARE)
-
-    def _value(self, path: tuple[str, ...]) -> None:
-        self._skip(self._SPACE)
-        opening = self.text[self.at]
-        if opening == "{":
-            self._items("}", lambda: self._pair(path))
-        elif opening == "[":
-            # What stands in a list has no key of its own.
-            self._items("]", lambda: self._value((*path, "[]")))
-        elif opening in "\"'":
-            self._skip(self._STRING)
-        else:
-            self._skip(self._ATOM)
-
-    def _items(self, closing: str, read: Any) -> None:
-        self._advance(1)
-        self._skip(self._BLANK)
-        while self.text[self.at] != closing:
-            read()
-            self._skip(self._BLANK)
-            if self.text[self.at] == ",":
-                self._advance(1)
-                self._skip(self._BLANK)
-        self._advance(1)
-
-    def _skip(self, pattern: re.Pattern[str]) -> str:
-        match = pattern.match(self.text, self.at)
-        skipped = match[0] if match else ""
-        self._advance(len(skipped))
-        return skipped
-
-    def _advance(self, count: int) -> None:
-        self.line += self.text.count("\n", self.at, self.at + count)
-        self.at += count

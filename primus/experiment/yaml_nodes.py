@@ -62,6 +62,7 @@ class _Composer:
     def node(self, depth: int) -> Any:
         event: Any = self.parser.get_event()
         start: Any = event.start_mark
+        end: Any = event.end_mark
         line = start.line + 1
         if depth > _DEEPEST:
             raise Invalid(line, f"nested more than {_DEEPEST} levels deep")
@@ -71,11 +72,11 @@ class _Composer:
             return self.anchors[event.anchor]
         node: Any
         if isinstance(event, yaml.ScalarEvent):
-            node = yaml.ScalarNode(_scalar_tag(event), event.value, start)
+            node = yaml.ScalarNode(_scalar_tag(event), event.value, start, end, event.style)
         elif isinstance(event, yaml.SequenceStartEvent):
-            node = yaml.SequenceNode(event.tag or "", [], start)
+            node = yaml.SequenceNode(event.tag or "", [], start, None, event.flow_style)
         else:
-            node = yaml.MappingNode(event.tag or "", [], start)
+            node = yaml.MappingNode(event.tag or "", [], start, None, event.flow_style)
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         self._fill(node, depth + 1)
@@ -85,11 +86,15 @@ class _Composer:
         if isinstance(node, yaml.SequenceNode):
             while not isinstance(self.parser.peek_event(), yaml.SequenceEndEvent):
                 node.value.append(self.node(depth))
-            self.parser.get_event()
+            self._end(node)
         elif isinstance(node, yaml.MappingNode):
             while not isinstance(self.parser.peek_event(), yaml.MappingEndEvent):
                 node.value.append((self.node(depth), self.node(depth)))
-            self.parser.get_event()
+            self._end(node)
+
+    def _end(self, node: Any) -> None:
+        event: Any = self.parser.get_event()
+        node.end_mark = event.end_mark
 
 
 def _scalar_tag(event: Any) -> str:

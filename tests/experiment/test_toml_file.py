@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from primus.experiment import toml_parser
 from primus.experiment.leaf import Source
 from primus.experiment.model import Section
-from primus.experiment.toml_file import key_lines, parse_toml, tomllib
+from primus.experiment.toml_file import parse_toml
+from primus.experiment.toml_scan import scan
 
 
 def read(text: str, **environ: str) -> tuple[Section, list[str]]:
@@ -60,7 +62,7 @@ x = '1'
 '''
 last = 1979-05-27 07:32:00Z
 """
-    found = key_lines(text)
+    found = scan(text).lines
     expected = {
         "top": 2, "training.steps": 5, "training.quoted key": 6, "training.x": 7, "training.deep.er.key": 8,
         "a.b.list": 11, "a.b.after": 16, "a.b.inline.p": 17, "a.b.inline.q.r": 17, "a.b.inline.s.t": 17,
@@ -155,6 +157,6 @@ def test_every_leaf_of_any_document_gets_the_line_that_it_was_written_in(documen
                 add(value, (*path, name))
 
     add(document, ())
-    tomllib.loads(text)
-    found = key_lines(text)
+    toml_parser.loads(text)
+    found = scan(text).lines
     assert {path: found.get(path) for path in expected} == expected
