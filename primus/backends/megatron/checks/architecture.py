@@ -98,6 +98,11 @@ RULES = (
         say="no_rope_freq {no_rope_freq} does not divide num_layers {num_layers}.",
     ),
     Rule(
+        keys=("window_attn_skip_freq", "num_layers"),
+        when=lambda f: f.window_attn_skip_freq is not None and pattern_fault(f, "window_attn_skip_freq") is not None,
+        say=lambda f: f"window_attn_skip_freq: {pattern_fault(f, 'window_attn_skip_freq')}.",
+    ),
+    Rule(
         keys=("window_size",),
         when=lambda f: f.window_size is not None and len(f.window_size) != 2,
         say="window_size needs two numbers: tokens to the left and to the right.",

@@ -23,7 +23,6 @@ SWITCHES = (
     "moe_grouped_gemm",
     "moe_permute_fusion",
     "moe_router_fusion",
-    "moe_enable_deepep",
     "apply_rope_fusion",
     "fused_single_qkv_rope",
     "gradient_accumulation_fusion",

@@ -183,13 +183,6 @@ RULES = (
         say="DeepEP can't pad to capacity: set moe_token_dispatcher_type: alltoall.",
     ),
     Rule(
-        keys=("moe_enable_deepep", "moe_token_dispatcher_type", "moe_flex_dispatcher_backend"),
-        when=lambda f: (
-            f.moe_enable_deepep and (f.moe_token_dispatcher_type != "flex" or f.moe_flex_dispatcher_backend != "deepep")
-        ),
-        say="moe_enable_deepep needs moe_token_dispatcher_type: flex and moe_flex_dispatcher_backend: deepep.",
-    ),
-    Rule(
         keys=("moe_token_dispatcher_type", "expert_model_parallel_size", "tensor_model_parallel_size", "num_experts"),
         when=lambda f: (
             f.num_experts is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from primus.backends.megatron.checks.rule import Facts, Rule
 
-LOW_PRECISION_STATE = ("main_grads_dtype", "main_params_dtype", "exp_avg_dtype", "exp_avg_sq_dtype")
+LOW_PRECISION_STATE = ("main_params_dtype", "exp_avg_dtype", "exp_avg_sq_dtype")
 
 
 def _recomputed(f: Facts) -> list[str]:
@@ -238,13 +238,8 @@ OPTIMIZER = (
     Rule(
         keys=(*LOW_PRECISION_STATE, "use_precision_aware_optimizer"),
         when=lambda f: not f.use_precision_aware_optimizer and any(f[key] != "fp32" for key in LOW_PRECISION_STATE),
-        say="main_grads_dtype, main_params_dtype, exp_avg_dtype and exp_avg_sq_dtype other than fp32 need "
+        say="main_params_dtype, exp_avg_dtype and exp_avg_sq_dtype other than fp32 need "
         "use_precision_aware_optimizer: true.",
-    ),
-    Rule(
-        keys=("main_grads_dtype", "accumulate_allreduce_grads_in_fp32"),
-        when=lambda f: f.accumulate_allreduce_grads_in_fp32 and f.main_grads_dtype != "fp32",
-        say="accumulate_allreduce_grads_in_fp32 needs main_grads_dtype: fp32.",
     ),
     Rule(
         keys=("optimizer_cpu_offload", "use_precision_aware_optimizer"),

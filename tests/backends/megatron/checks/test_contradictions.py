@@ -45,6 +45,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"no_rope_freq": "[0]*3"}, "no_rope_freq", "a pattern for 3 layers, but num_layers is 4"),
     ({"no_rope_freq": 3}, "no_rope_freq", "does not divide num_layers 4"),
+    ({"window_size": [8, 0], "window_attn_skip_freq": "[1]*2"}, "window_attn_skip_freq", "a pattern for 2 layers"),
     ({"window_size": [8]}, "window_size", "needs two numbers"),
     ({"squared_relu": True}, "swiglu", "only one of swiglu"),
     ({"activation_func_clamp_value": 7.0}, "activation_func_clamp_value", "quick_geglu only"),
@@ -127,7 +128,6 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "moe_pad_expert_input_to_capacity",
         "DeepEP can't pad",
     ),
-    ({**MOE, "moe_enable_deepep": True}, "moe_enable_deepep", "moe_token_dispatcher_type: flex"),
     ({**MOE, "moe_token_dispatcher_type": "flex"}, "moe_token_dispatcher_type", "set alltoall"),
     (
         {**MOE, "moe_shared_expert_overlap": True, "moe_shared_expert_intermediate_size": 32},
@@ -329,11 +329,6 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"num_distributed_optimizer_instances": 2}, "num_distributed_optimizer_instances", "use_distributed_optimizer"),
     ({"use_precision_aware_optimizer": True}, "use_precision_aware_optimizer", "use_distributed_optimizer: true"),
     ({"exp_avg_dtype": "bf16"}, "exp_avg_dtype", "use_precision_aware_optimizer: true"),
-    (
-        {**PRECISE, "main_grads_dtype": "bf16", "accumulate_allreduce_grads_in_fp32": True},
-        "main_grads_dtype",
-        "main_grads_dtype: fp32",
-    ),
     ({"optimizer_cpu_offload": True}, "optimizer_cpu_offload", "use_precision_aware_optimizer: true"),
     (
         {**PRECISE, "optimizer_cpu_offload": True, "decoupled_weight_decay": False},

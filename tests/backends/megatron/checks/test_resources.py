@@ -44,7 +44,6 @@ CPU_CASES: list[tuple[dict[str, Any], str]] = [
     ({**MOE, "moe_grouped_gemm": True, "bf16": True}, "moe_grouped_gemm"),
     ({**MOE, "moe_permute_fusion": True}, "moe_permute_fusion"),
     ({**MOE, "moe_router_fusion": True}, "moe_router_fusion"),
-    ({**MOE, "moe_enable_deepep": True, "moe_token_dispatcher_type": "flex"}, "moe_enable_deepep"),
     ({**MOE, "moe_token_dispatcher_type": "flex"}, "moe_token_dispatcher_type"),
     ({"apply_rope_fusion": True}, "apply_rope_fusion"),
     ({"fused_single_qkv_rope": True}, "fused_single_qkv_rope"),
