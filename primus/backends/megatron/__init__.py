@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from primus.backends.base import Resume
+from primus.backends.base import ModelFacts, Resume
 from primus.backends.megatron import checkpoint_folder
 from primus.backends.megatron.layout import layout_of
 from primus.errors import Problem
@@ -53,6 +53,26 @@ class MegatronBackend:
             files={"experiment.yaml": dump(experiment)},
             console_ranks=(layout_of(values, resources.world_size).reporting_rank,),
         )
+
+    def facts(self, experiment: Experiment) -> ModelFacts:
+        """Counted from the keys, as tests/real/configs finds it in the real model."""
+        from primus.backends.megatron.parameters import complete_values, count_parameters
+
+        values = complete_values(experiment.plain(), self.schema())
+        parameters = count_parameters(values)
+        return ModelFacts(
+            parameters=parameters.total,
+            active=parameters.active,
+            layers=len(parameters.layers),
+            context=int(values["max_position_embeddings"]),
+        )
+
+    def memory(self, experiment: Experiment, world_size: int) -> int:
+        """Of the pipeline stage that needs the most: memory.py."""
+        from primus.backends.megatron.memory import estimate_memory
+        from primus.backends.megatron.parameters import complete_values
+
+        return estimate_memory(complete_values(experiment.plain(), self.schema()), world_size).total
 
 
 _GPU = (

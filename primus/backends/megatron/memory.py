@@ -36,10 +36,15 @@ class Memory:
 
 def estimate_memory(values: Values, world_size: int) -> Memory:
     """The memory of the pipeline stage that needs the most."""
+    return max(stage_memories(values, world_size), key=lambda memory: memory.total)
+
+
+def stage_memories(values: Values, world_size: int) -> list[Memory]:
+    """The memory of one GPU of each pipeline stage."""
     layout = layout_of(values, world_size)
-    parameters = count_parameters(values)
-    stages = range(layout.pipeline)
-    return max((_stage_memory(values, layout, parameters, stage) for stage in stages), key=lambda memory: memory.total)
+    multiple = int(values["make_vocab_size_divisible_by"]) * layout.tensor
+    parameters = count_parameters({**values, "vocab_size": -(-int(values["vocab_size"]) // multiple) * multiple})
+    return [_stage_memory(values, layout, parameters, stage) for stage in range(layout.pipeline)]
 
 
 def stage_layers(values: Values, layout: Layout) -> list[list[int]]:

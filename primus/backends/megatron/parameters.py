@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from primus.backends.megatron.patterns import expand_pattern
+from primus.backends.megatron.tokenizer import BYTES
 from primus.experiment import Schema
 
 Values = Mapping[str, Any]
@@ -23,11 +24,14 @@ class Layer:
 
     attention: int
     norms: int
+    """With those inside the attention."""
+
     feed_forward: int
     """What every token passes: the dense feed-forward part, or the shared expert."""
 
     router: int = 0
-    """With the bias that balances the load: a buffer to Megatron, a parameter on model cards."""
+    bias: int = 0
+    """Of the experts, to balance their load: a buffer to Megatron, a parameter on model cards."""
 
     experts: int = 0
     """All routed experts."""
@@ -37,7 +41,7 @@ class Layer:
 
     @property
     def total(self) -> int:
-        return self.attention + self.norms + self.feed_forward + self.router + self.experts
+        return self.attention + self.norms + self.feed_forward + self.router + self.bias + self.experts
 
     @property
     def active(self) -> int:
@@ -85,6 +89,10 @@ def complete_values(given: Mapping[str, Any], schema: Schema) -> Values:
         # Megatron-LM keeps the size of the whole when the activation has a gate.
         hidden = int(values["hidden_size"])
         values["ffn_hidden_size"] = int(4 * hidden * 2 / 3 / 64) * 64 if values["swiglu"] else 4 * hidden
+    if values["vocab_size"] is None and values["tokenizer_type"] == "ByteTokenizer":
+        values["vocab_size"] = BYTES + 1
+    if values["max_position_embeddings"] is None:
+        values["max_position_embeddings"] = values["seq_length"]
     if "accumulate_allreduce_grads_in_fp32" not in chosen:
         values["accumulate_allreduce_grads_in_fp32"] = bool(values["bf16"])
     return values
@@ -120,7 +128,7 @@ def key_value_heads(values: Values) -> int:
 def _layers(values: Values) -> tuple[Layer, ...]:
     dense = Layer(
         attention=_attention(values),
-        norms=2 * _norm(values, int(values["hidden_size"])),
+        norms=2 * _norm(values, int(values["hidden_size"])) + _attention_norms(values),
         feed_forward=_feed_forward(values, values["ffn_hidden_size"]),
     )
     if not values["num_experts"]:
@@ -140,7 +148,8 @@ def _sparse(values: Values, dense: Layer) -> Layer:
         attention=dense.attention,
         norms=dense.norms,
         feed_forward=shared + gate,
-        router=int(values["num_experts"]) * (hidden + (1 if values["moe_router_enable_expert_bias"] else 0)),
+        router=int(values["num_experts"]) * hidden,
+        bias=int(values["num_experts"]) if values["moe_router_enable_expert_bias"] else 0,
         experts=expert * int(values["num_experts"]),
         experts_per_token=expert * int(values["moe_router_topk"]),
     )
@@ -155,7 +164,7 @@ def _attention(values: Values) -> int:
     into = query + 2 * head * key_value_heads(values) + (query if values["attention_output_gate"] else 0)
     weights = hidden * into + query * hidden
     biases = (into if values["add_bias_linear"] or values["add_qkv_bias"] else 0) + _bias(values, hidden)
-    return weights + biases + (2 * _norm(values, head) if values["qk_layernorm"] else 0)
+    return weights + biases
 
 
 def _latent_attention(values: Values) -> int:
@@ -164,16 +173,18 @@ def _latent_attention(values: Values) -> int:
     plain, value = int(values["qk_head_dim"]), int(values["v_head_dim"])
     latent, query_latent = int(values["kv_lora_rank"]), values["q_lora_rank"]
     query = heads * (plain + rotated)
-    if query_latent is None:
-        queries = hidden * query
-    else:
-        queries = hidden * query_latent + query_latent * query + _latent_norm(values, query_latent)
-    keys_values = hidden * (latent + rotated) + latent * heads * (plain + value) + _latent_norm(values, latent)
-    return int(queries + keys_values + heads * value * hidden + _bias(values, hidden))
+    queries = hidden * query if query_latent is None else int(query_latent) * (hidden + query)
+    keys_values = hidden * (latent + rotated) + latent * heads * (plain + value)
+    return queries + keys_values + heads * value * hidden + _bias(values, hidden)
 
 
-def _latent_norm(values: Values, size: int) -> int:
-    return _norm(values, size) if values["qk_layernorm"] else 0
+def _attention_norms(values: Values) -> int:
+    """Norms of queries and keys, or of what they are compressed to."""
+    if not values["qk_layernorm"]:
+        return 0
+    if values["multi_latent_attention"]:
+        return _norm(values, int(values["kv_lora_rank"]) + int(values["q_lora_rank"] or 0))
+    return 2 * _norm(values, head_size(values))
 
 
 def _feed_forward(values: Values, size: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from primus.backends.base import Resume
+from primus.backends.base import ModelFacts, Resume
 from primus.backends.torchtitan import checkpoint_folder, checks
 from primus.backends.torchtitan.layout import layout_of
 from primus.backends.torchtitan.settings import Settings
@@ -52,6 +52,27 @@ class TorchtitanBackend:
             files={"experiment.yaml": dump(experiment)},
             console_ranks=(layout_of(settings, resources.world_size).reporting_rank,),
         )
+
+    def facts(self, experiment: Experiment) -> ModelFacts:
+        """Counted from the sizes of the flavor, as tests/real/configs finds it in the real model."""
+        from primus.backends.torchtitan.flavors import sizes_of
+        from primus.backends.torchtitan.parameters import count_parameters
+
+        settings = Settings(experiment, self.schema())
+        sizes = sizes_of(settings) or {}
+        parameters = count_parameters(settings["model.name"], sizes)
+        return ModelFacts(
+            parameters=parameters.total,
+            active=parameters.active,
+            layers=sizes["n_layers"],
+            context=sizes["max_seq_len"],
+        )
+
+    def memory(self, experiment: Experiment, world_size: int) -> int:
+        """Of a rank that holds its even part of the model: memory.py."""
+        from primus.backends.torchtitan.memory import estimate_memory
+
+        return estimate_memory(Settings(experiment, self.schema()), world_size)
 
 
 _NVIDIA = (

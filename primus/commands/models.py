@@ -1,0 +1,122 @@
+"""`primus models`: the shipped experiments, each with the size of its model and what it fits on. cli.py loads `app`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from primus.backends.prepare import Prepared, prepare
+from primus.experiment.paths import frameworks, shipped
+from primus.job import Resources
+from primus.metrics.accelerators import named
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+ACCELERATOR = "MI300X"
+"""What the shipped experiments are laid out for."""
+
+GPUS_PER_NODE = 8
+MOST_NODES = 64
+USABLE = 0.9
+"""Part of a GPU's memory that an experiment may need by estimate; libraries, communication and uneven experts take the
+rest."""
+
+COLUMNS = ("name", "backend", "parameters", "active", "layers", "context", "fits on")
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with exact numbers.")] = False,
+) -> None:
+    """List the models that Primus ships an experiment for, and what each fits on.
+
+    Train one with `primus train --exp NAME`; a name that both backends have needs `--exp BACKEND/NAME` for the second.
+    """
+    names = [(each, name) for each in frameworks("experiments") for name in shipped("experiments", each)]
+    rows = sorted((_row(*each) for each in names), key=_order)
+    print(json.dumps(rows, indent=2) if as_json else table(rows))
+
+
+def gpus_of(prepared: Prepared) -> int | None:
+    """GPUs of the accelerator that an experiment needs at least; None when no number that was tried is enough."""
+    accelerator = named(ACCELERATOR)
+    assert accelerator is not None
+    limit = USABLE * accelerator.memory_gib * 2**30
+    backend, experiment = prepared.backend, prepared.usable()
+    single = (Resources(nproc_per_node=count, accelerator="amd") for count in (1, 2, 4))
+    nodes = range(1, MOST_NODES + 1)
+    several = (Resources(nnodes=count, nproc_per_node=GPUS_PER_NODE, accelerator="amd") for count in nodes)
+    for resources in (*single, *several):
+        problems = backend.check(experiment, resources)
+        if any(problem.severity == "error" for problem in problems):
+            continue
+        if backend.memory(experiment, resources.world_size) <= limit:
+            return resources.world_size
+    return None
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as text for a terminal."""
+    lines = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    return "\n".join("  ".join(_aligned(line, widths)).rstrip() for line in lines)
+
+
+def _order(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    """Families together, small models first."""
+    return row["backend"], row["name"].partition("_")[0], row["parameters"]
+
+
+def _row(framework: str, name: str) -> dict[str, Any]:
+    prepared = prepare(f"{framework}/{name}", environ=_WITHOUT_ENVIRONMENT)
+    facts = prepared.backend.facts(prepared.usable())
+    return {
+        "name": name,
+        "backend": framework,
+        "parameters": facts.parameters,
+        "active_parameters": facts.active,
+        "layers": facts.layers,
+        "context": facts.context,
+        "accelerator": ACCELERATOR,
+        "gpus": gpus_of(prepared),
+    }
+
+
+_WITHOUT_ENVIRONMENT: Mapping[str, str] = {}
+"""The list is of what is shipped, whatever variables are set here."""
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        row["name"],
+        row["backend"],
+        _short(row["parameters"]),
+        "" if row["active_parameters"] == row["parameters"] else _short(row["active_parameters"]),
+        str(row["layers"]),
+        f"{row['context']:,}",
+        _fits(row["gpus"]),
+    )
+
+
+def _aligned(line: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Numbers to the right, words to the left."""
+    numbers = range(2, 6)
+    return [
+        cell.rjust(width) if column in numbers else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ]
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e9:.2f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
+
+
+def _fits(gpus: int | None) -> str:
+    if gpus is None:
+        return f"more than {MOST_NODES} nodes of {GPUS_PER_NODE} {ACCELERATOR}"
+    if gpus <= GPUS_PER_NODE:
+        return f"{gpus} {ACCELERATOR}"
+    return f"{gpus // GPUS_PER_NODE} nodes of {GPUS_PER_NODE} {ACCELERATOR}"
