@@ -3,9 +3,11 @@ install() and adjust() when torch sees no GPU, and never imports this module oth
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
@@ -17,6 +19,10 @@ from torch.distributed.fsdp import FSDPModule
 
 def install() -> None:
     """Replace what needs a GPU, before torchtitan is imported, and say what."""
+    # torchtitan asks for autocast to float32 when that is the type anyway, which torch turns off with a warning.
+    warnings.filterwarnings("ignore", message="In CPU autocast, but the target dtype is not supported")
+    # Its share of the peak FLOPS of a GPU means nothing here.
+    logging.getLogger().addFilter(lambda record: not record.getMessage().startswith("Peak flops undefined for: cpu"))
     for patch, what in _PATCHES.items():
         if patch():
             print(f"CPU: {what}")
@@ -90,7 +96,7 @@ def _count_integers() -> bool:
     def histc(input: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
         if input.is_floating_point():
             return original(input, *arguments, **options)
-        return original(input.float(), *arguments, **options)
+        return original(input.float(), *arguments, **options).to(input.dtype)
 
     module: Any = torch
     module.histc = histc

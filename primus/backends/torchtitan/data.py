@@ -17,6 +17,7 @@ NAME = "text"
 
 def register(world_size: int) -> None:
     """Teach torchtitan the dataset `text`; each of `world_size` readers at most must get a document."""
+    datasets.disable_progress_bars()
     DATASETS[NAME] = DatasetConfig(path="", loader=lambda path: load(path, world_size), sample_processor=_text_of)
 
 

@@ -14,15 +14,26 @@ from primus.backends.torchtitan.checks_model import OLD_CONVERTERS
 from primus.experiment import Experiment
 
 
-def job_config(experiment: Experiment, *, run_dir: Path, checkpoints: Path) -> JobConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Folders:
+    """Where torchtitan finds and leaves its files."""
+
+    run: Path
+    checkpoints: Path
+    assets: Path
+    """Of the tokenizer."""
+
+
+def job_config(experiment: Experiment, folders: Folders) -> JobConfig:
     """The configuration of a checked experiment: what it writes goes to the run directory, except for checkpoints."""
     values = experiment.plain()
     model = {name: value for name, value in values.get("model", {}).items() if name != "custom"}
+    model["hf_assets_path"] = str(folders.assets)
     if "converters" in model:
         model["converters"] = [OLD_CONVERTERS.get(name, name) for name in model["converters"]]
     # torchtitan joins the two folders, and an absolute second one stands for itself.
-    job = {**values.get("job", {}), "dump_folder": str(run_dir)}
-    checkpoint = {**values.get("checkpoint", {}), "folder": str(checkpoints)}
+    job = {**values.get("job", {}), "dump_folder": str(folders.run)}
+    checkpoint = {**values.get("checkpoint", {}), "folder": str(folders.checkpoints)}
     return _build(JobConfig, {**values, "model": model, "job": job, "checkpoint": checkpoint})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from primus.backends.torchtitan import BACKEND
+from primus.backends.torchtitan.assets import local_folder
 from primus.backends.torchtitan.checkpoint_folder import folder_of
 from primus.backends.torchtitan.layout import Layout, layout_of
 from primus.backends.torchtitan.settings import Settings
@@ -23,41 +24,33 @@ def train(worker: Worker) -> None:
     if errors:
         raise ExperimentError(errors)
     settings = Settings(experiment, BACKEND.schema())
-    _require_what_is_needed(settings)
-    _train(worker, experiment, layout_of(settings, worker.world_size))
-
-
-def _require_what_is_needed(settings: Settings) -> None:
-    """Before anything heavy is imported: torchtitan would notice only after the model is built, or not at all."""
-    tokenizer = Path(settings["model.hf_assets_path"])
-    if not tokenizer.is_dir():
-        raise MissingError(
-            f"model.hf_assets_path: {tokenizer} is not a folder here. It holds the tokenizer: tokenizer.json and "
-            "tokenizer_config.json, for instance from `hf download REPOSITORY --local-dir FOLDER`."
-        )
+    # Before anything heavy is imported: torchtitan would notice only after the model is built, or not at all.
     if settings["metrics.enable_wandb"] and find_spec("wandb") is None:
         raise MissingError("metrics.enable_wandb: the package wandb is not installed here: pip install wandb")
+    weights = settings["checkpoint.initial_load_in_hf"] and not settings["checkpoint.initial_load_path"]
+    assets = local_folder(settings["model.hf_assets_path"], worker, weights=weights)
+    _train(worker, experiment, layout_of(settings, worker.world_size), assets)
 
 
-def _train(worker: Worker, experiment: Experiment, layout: Layout) -> None:
+def _train(worker: Worker, experiment: Experiment, layout: Layout, assets: str) -> None:
     import torch
 
     if not torch.cuda.is_available():
         from primus.backends.torchtitan import cpu
 
         cpu.install()
-    from torchtitan.tools.logging import init_logger
-
-    from primus.backends.torchtitan import data, model
-    from primus.backends.torchtitan.job_config import job_config
+    from primus.backends.torchtitan import data, logs, model
+    from primus.backends.torchtitan.job_config import Folders, job_config
     from primus.backends.torchtitan.metrics import Metrics
     from primus.backends.torchtitan.trainer import Trainer
 
-    init_logger()
+    log = worker.run_dir.log_path(worker.node_rank, worker.rank)
+    logs.set_up(log.with_name(f"torchtitan-{log.name}"))
     values = experiment.plain()
     data.register(worker.world_size)
     model.register(values, build_metrics=partial(_metrics, Metrics, worker, layout))
-    config = job_config(experiment, run_dir=worker.run_dir.path, checkpoints=folder_of(experiment))
+    folders = Folders(run=worker.run_dir.path, checkpoints=folder_of(experiment), assets=Path(assets))
+    config = job_config(experiment, folders)
     trainer = Trainer(config, worker, layout)
     if not torch.cuda.is_available():
         cpu.adjust(trainer.model_parts)
