@@ -25,6 +25,7 @@ from primus.experiment.load import load_preset  # noqa: E402
 from primus.experiment.paths import find_preset  # noqa: E402
 
 SEQUENCE, BATCH = 16, 2
+REQUIRED = {"train_iters": 1, "micro_batch_size": BATCH, "seq_length": SEQUENCE}
 NO_WEIGHTS = {"perform_initialization": False, "use_cpu_initialization": True}
 
 
@@ -37,7 +38,7 @@ def main(names: list[str]) -> None:
 
 def facts(name: str) -> dict[str, Any]:
     values = load_preset(find_preset("models", "megatron", name), "models", "megatron").plain()
-    built = arguments.build({**values, **NO_WEIGHTS, "seq_length": SEQUENCE}, world_size=1, gpu=False)
+    built = arguments.build({**values, **REQUIRED, **NO_WEIGHTS}, world_size=1, gpu=False)
     with torch.device("meta"):
         # The vocabulary as it is on the card: without the rows that Megatron adds.
         gpt = model._chunk(built, values["vocab_size"], None)
