@@ -17,7 +17,15 @@ def train(worker: Worker) -> None:
     mine = not rank or int(rank) == worker.rank
     print(f"hello from rank {worker.rank}")
     (worker.run_dir.path / f"pid-{worker.rank}").write_text(str(os.getpid()))
+    if rank and mine:
+        wait_for_the_others(worker)
     (globals()[kind] if mine else wait_for_stop)(worker)
+
+
+def wait_for_the_others(worker: Worker) -> None:
+    others = [each for each in range(worker.world_size) if each != worker.rank]
+    while not all((worker.run_dir.path / f"waiting-{other}").exists() for other in others):
+        time.sleep(0.01)
 
 
 def steps(worker: Worker) -> None:
@@ -43,7 +51,16 @@ def raise_error(worker: Worker) -> None:
     raise ValueError("the loss is gone")
 
 
+def raise_error_beside_a_hang(worker: Worker) -> None:
+    if worker.rank == 1:
+        wait_for_the_others(worker)
+        raise_error(worker)
+    never_stop(worker)
+
+
 def refuse(worker: Worker) -> None:
+    (worker.run_dir.path / f"waiting-{worker.rank}").touch()
+    wait_for_the_others(worker)
     raise MissingError("there is no checkpoint to resume")
 
 
