@@ -18,9 +18,7 @@ from primus.experiment.model import Experiment, Section, Tree, Value
 from primus.experiment.options import parse_set
 from primus.experiment.paths import Kind, configs_dir, find_experiment, shown, stem
 
-_BARE_FRAMEWORK = Value(
-    data="torchtitan", origin=Origin(kind="default", name="a TOML file without modules"), path="framework"
-)
+BARE_FRAMEWORK = "torchtitan"
 """Whose job file a TOML without `modules` is."""
 
 
@@ -44,13 +42,19 @@ def load(
     if root is None:
         raise ExperimentError(files.problems)
     if "modules" not in root and path.suffix == ".toml":
-        root = wrap_bare(root, _asked(framework) or _BARE_FRAMEWORK)
+        bare = Origin(kind="default", name="a TOML file without modules")
+        root = wrap_bare(root, _asked(framework) or Value(data=BARE_FRAMEWORK, origin=bare, path="framework"))
     options = [parse_set(text, MODULE, environ, files.problems) for text in sets]
     root = merge_all([root, *(option for option in options if option is not None)], files.problems)
     experiment = _assemble(path, root, defaults, _asked(framework), default_framework, files)
     if any(problem.severity == "error" for problem in files.problems):
         raise ExperimentError(files.problems)
     return experiment
+
+
+def find(exp: str, *, environ: Mapping[str, str] = os.environ) -> Path:
+    """The file that a name means on the command line; MissingError when there is none."""
+    return find_experiment(exp, None, _text(_defaults(Files(environ))["framework"]))
 
 
 def load_preset(path: Path, kind: Kind, framework: str, *, environ: Mapping[str, str] = os.environ) -> Experiment:

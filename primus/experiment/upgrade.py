@@ -17,6 +17,7 @@ from primus.experiment.domain import same
 from primus.experiment.dump import format_data
 from primus.experiment.edit import CantEdit, Move
 from primus.experiment.files import read
+from primus.experiment.load import BARE_FRAMEWORK
 from primus.experiment.model import Section, Tree, Value
 from primus.experiment.paths import shown
 from primus.experiment.schema import Schema
@@ -49,6 +50,17 @@ def upgrade(path: Path, schema: Schema) -> Upgraded:
             where = Origin(kind="file", name=shown(path), line=error.line)
             raise ExperimentError([Problem(where=where, message=f"{error}; change it by hand")]) from error
     return Upgraded(text=text, notes=[_note(value, move) for value, move in found])
+
+
+def framework_of(path: Path) -> str | None:
+    """The framework that a file names, or that a job file is for; None when it leaves that open."""
+    root = _read(path)
+    if "modules" not in root:
+        return BARE_FRAMEWORK if path.suffix == ".toml" else None
+    modules = root["modules"]
+    module = modules.get(MODULE) if isinstance(modules, Section) else None
+    framework = module.get("framework") if isinstance(module, Section) else None
+    return str(framework.data) if isinstance(framework, Value) else None
 
 
 def _edit(path: Path, text: str, above: tuple[str, ...], moves: list[Move]) -> str:
