@@ -15,7 +15,7 @@ Sizes = Mapping[str, Any]
 
 
 def shape_of(family: str, sizes: Sizes, *, sequence: int) -> ModelShape:
-    """The shape of a model of this family (`model.name`), trained on sequences of that many tokens."""
+    """The shape of a model of one of torchtitan's families (`model.name`), trained on sequences of that many tokens."""
     layers, attention, feed_forward, experts = _FAMILIES[family](sizes)
     return ModelShape(
         layers=layers,
