@@ -19,7 +19,7 @@ ACCELERATOR = "MI300X"
 """What the shipped experiments are laid out for."""
 
 GPUS_PER_NODE = 8
-MOST_NODES = 64
+MOST_GPUS = 512
 USABLE = 0.9
 """Part of a GPU's memory that an experiment may need by estimate; libraries, communication and uneven experts take the
 rest."""
@@ -41,20 +41,20 @@ def models(
 
 
 def gpus_of(prepared: Prepared) -> int | None:
-    """GPUs of the accelerator that an experiment needs at least; None when no number that was tried is enough."""
+    """GPUs of the accelerator that an experiment needs at least, as a power of two; None when MOST_GPUS are too few."""
     accelerator = named(ACCELERATOR)
     assert accelerator is not None
     limit = USABLE * accelerator.memory_gib * 2**30
     backend, experiment = prepared.backend, prepared.usable()
-    single = (Resources(nproc_per_node=count, accelerator="amd") for count in (1, 2, 4))
-    nodes = range(1, MOST_NODES + 1)
-    several = (Resources(nnodes=count, nproc_per_node=GPUS_PER_NODE, accelerator="amd") for count in nodes)
-    for resources in (*single, *several):
+    count = 1
+    while count <= MOST_GPUS:
+        nodes = max(1, count // GPUS_PER_NODE)
+        resources = Resources(nnodes=nodes, nproc_per_node=count // nodes, accelerator="amd")
         problems = backend.check(experiment, resources)
-        if any(problem.severity == "error" for problem in problems):
-            continue
-        if backend.memory(experiment, resources.world_size) <= limit:
-            return resources.world_size
+        possible = all(problem.severity == "warning" for problem in problems)
+        if possible and backend.memory(experiment, count) <= limit:
+            return count
+        count *= 2
     return None
 
 
@@ -116,7 +116,7 @@ def _short(count: int) -> str:
 
 def _fits(gpus: int | None) -> str:
     if gpus is None:
-        return f"more than {MOST_NODES} nodes of {GPUS_PER_NODE} {ACCELERATOR}"
+        return f"more than {MOST_GPUS} × {ACCELERATOR}"
     if gpus <= GPUS_PER_NODE:
-        return f"{gpus} {ACCELERATOR}"
-    return f"{gpus // GPUS_PER_NODE} nodes of {GPUS_PER_NODE} {ACCELERATOR}"
+        return f"{gpus} × {ACCELERATOR}"
+    return f"{gpus // GPUS_PER_NODE} nodes of {GPUS_PER_NODE} × {ACCELERATOR}"

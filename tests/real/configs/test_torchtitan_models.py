@@ -35,7 +35,8 @@ PUBLIC = {
 OWN = {
     ("qwen3/235B-A22B", "rope_theta"): 5e6,
     **{(f"deepseek_v3/{size}", "norm_eps"): 1e-5 for size in ("16B", "236B", "671B")},
-    **{(f"deepseek_v3/{size}", "mscale"): 1.0 for size in ("16B", "236B")},
+    ("deepseek_v3/16B", "mscale"): 0.7,
+    ("deepseek_v3/236B", "mscale"): 1.0,
 }
 """Where torchtitan's flavors differ from the card; docs/models.md says so."""
 
