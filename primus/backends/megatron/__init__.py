@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 from primus.backends.base import ModelFacts, Resume
-from primus.backends.megatron import checkpoint_folder
 from primus.backends.megatron.layout import layout_of
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema, dump, read_schema
@@ -36,6 +35,8 @@ class MegatronBackend:
 
     def newest_checkpoint(self, experiment: Experiment) -> Path | None:
         """The checkpoint that was saved last and completely, of this experiment."""
+        from primus.backends.megatron import checkpoint_folder  # slow to import, seldom needed
+
         return checkpoint_folder.of(experiment).newest()
 
     def plan(self, experiment: Experiment, resources: Resources, *, run_dir: Path, resume: Resume) -> Job:

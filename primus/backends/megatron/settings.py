@@ -27,7 +27,7 @@ class ModelSettings:
     max_position_embeddings: int | None = _number(None, minimum=1)
     """Longest sequence that the position embedding can tell apart; None means seq_length."""
 
-    position_embedding_type: Literal["learned_absolute", "rope", "mrope", "none"] = "learned_absolute"
+    position_embedding_type: Literal["learned_absolute", "rope", "none"] = "learned_absolute"
     """How tokens know their position."""
 
     rotary_base: float = _number(10000, minimum=0, above=True)

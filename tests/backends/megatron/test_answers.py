@@ -135,7 +135,6 @@ def test_low_rank_adapters_are_refused(problems: Callable[[str], list[Problem]],
         ),
         ({"persist_layer_norm": True}, {"no_persist_layer_norm": False}),
         ({"activation_func": "swiglu", "swiglu": None}, {"swiglu": True}),
-        ({"turbo_deepep_num_cu": 64}, {"moe_deepep_num_sms": 64}),
     ],
 )
 def test_renamed_keys_are_applied(

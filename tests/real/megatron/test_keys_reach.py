@@ -46,7 +46,6 @@ VALUES: dict[str, Any] = {
     "window_attn_skip_freq": "[1]*3+[0]",
     "no_rope_freq": "[0]*3+[1]",
     "moe_layer_freq": "[0]+[1]*3",
-    "mrope_section": [2, 3, 3],
     "hierarchical_context_parallel_sizes": [2, 2],
     "pipeline_model_parallel_layout": "Ett|ttL",
     "recompute_modules": ["layernorm"],

@@ -5,6 +5,9 @@ from __future__ import annotations
 from primus.backends.megatron.checks.rule import Facts, Rule
 from primus.backends.megatron.patterns import expand_pattern
 
+SMALLEST_SWIGLU = 24
+"""hidden_size from which 8/3 of it is at least 64; the width is rounded down to multiples of that."""
+
 
 def query_groups(facts: Facts) -> int:
     """Key-value heads of ordinary attention. Reads group_query_attention, num_query_groups, num_attention_heads."""
@@ -67,20 +70,9 @@ RULES = (
         say="multi-latent attention has rotary positions of its own: set position_embedding_type: rope.",
     ),
     Rule(
-        keys=("rope_type", "multi_latent_attention"),
-        when=lambda f: f.given("rope_type") and f.rope_type != "rope" and not f.multi_latent_attention,
-        say="rope_type {rope_type} is for multi-latent attention; ordinary attention has rope (use_rope_scaling "
-        "extends it).",
-    ),
-    Rule(
         keys=("seq_length", "max_position_embeddings"),
         when=lambda f: f.max_position_embeddings is not None and f.seq_length > f.max_position_embeddings,
         say="seq_length {seq_length} is longer than max_position_embeddings {max_position_embeddings}.",
-    ),
-    Rule(
-        keys=("position_embedding_type", "mrope_section"),
-        when=lambda f: f.position_embedding_type == "mrope" and f.mrope_section is None,
-        say="position_embedding_type mrope needs mrope_section.",
     ),
     Rule(
         keys=("use_rope_scaling", "position_embedding_type"),
@@ -106,6 +98,11 @@ RULES = (
         keys=("window_size",),
         when=lambda f: f.window_size is not None and len(f.window_size) != 2,
         say="window_size needs two numbers: tokens to the left and to the right.",
+    ),
+    Rule(
+        keys=("hidden_size", "ffn_hidden_size", "swiglu"),
+        when=lambda f: f.swiglu and f.ffn_hidden_size is None and f.hidden_size < SMALLEST_SWIGLU,
+        say="hidden_size {hidden_size} is too small to work out the width of a swiglu layer: set ffn_hidden_size.",
     ),
     Rule(
         keys=("swiglu", "quick_geglu", "squared_relu"),

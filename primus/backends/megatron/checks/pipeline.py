@@ -107,6 +107,12 @@ RULES = (
         "{ffn_hidden_size}.",
     ),
     Rule(
+        keys=("tensor_model_parallel_size", "moe_shared_expert_intermediate_size"),
+        when=lambda f: (f.moe_shared_expert_intermediate_size or 0) % f.tensor_model_parallel_size != 0,
+        say="tensor_model_parallel_size {tensor_model_parallel_size} does not divide "
+        "moe_shared_expert_intermediate_size {moe_shared_expert_intermediate_size}.",
+    ),
+    Rule(
         keys=("context_parallel_size", "seq_length"),
         when=lambda f: f.context_parallel_size > 1 and f.seq_length % (2 * f.context_parallel_size) != 0,
         say="seq_length {seq_length} must be a multiple of 2 × context_parallel_size {context_parallel_size}.",

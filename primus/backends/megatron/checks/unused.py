@@ -38,6 +38,7 @@ SWITCHES = (
         "qk_head_dim",
         "qk_pos_emb_head_dim",
         "v_head_dim",
+        "rope_type",
         "rotary_scaling_factor",
         "original_max_position_embeddings",
         "beta_fast",
@@ -49,7 +50,7 @@ SWITCHES = (
     _off("use_rope_scaling", "rope_scaling_factor"),
     Switch(
         reads=("position_embedding_type", "multi_latent_attention"),
-        off=lambda f: f.position_embedding_type not in ("rope", "mrope") and not f.multi_latent_attention,
+        off=lambda f: f.position_embedding_type != "rope" and not f.multi_latent_attention,
         without="without position_embedding_type: rope",
         keys=(
             "rotary_base",

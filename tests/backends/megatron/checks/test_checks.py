@@ -62,6 +62,7 @@ def test_all_problems_are_found_at_once(experiment: Make) -> None:
     ("changes", "key", "words"),
     [
         ({"q_lora_rank": 32}, "q_lora_rank", "q_lora_rank has no effect without multi_latent_attention"),
+        ({"rope_type": "rope"}, "rope_type", "without multi_latent_attention"),
         ({"num_query_groups": 2}, "num_query_groups", "without group_query_attention"),
         (
             {"moe_router_topk": 4, "moe_z_loss_coeff": 0.1},

@@ -35,9 +35,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({**MLA, "attention_output_gate": True}, "multi_latent_attention", "no output gate"),
     ({**MLA, "apply_rope_fusion": True, "rope_type": "rope"}, "multi_latent_attention", "rope_type yarn only"),
     ({**MLA, "position_embedding_type": "learned_absolute"}, "multi_latent_attention", "position_embedding_type: rope"),
-    ({"rope_type": "yarn"}, "rope_type", "is for multi-latent attention"),
     ({"seq_length": 128}, "seq_length", "seq_length 128 is longer than max_position_embeddings 64"),
-    ({"position_embedding_type": "mrope"}, "position_embedding_type", "needs mrope_section"),
     (
         {"position_embedding_type": "none", "use_rope_scaling": True},
         "use_rope_scaling",
@@ -47,6 +45,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"no_rope_freq": 3}, "no_rope_freq", "does not divide num_layers 4"),
     ({"window_size": [8, 0], "window_attn_skip_freq": "[1]*2"}, "window_attn_skip_freq", "a pattern for 2 layers"),
     ({"window_size": [8]}, "window_size", "needs two numbers"),
+    ({"hidden_size": 16, "ffn_hidden_size": None}, "hidden_size", "set ffn_hidden_size"),
     ({"squared_relu": True}, "swiglu", "only one of swiglu"),
     ({"activation_func_clamp_value": 7.0}, "activation_func_clamp_value", "quick_geglu only"),
     ({"glu_linear_offset": 1.0}, "glu_linear_offset", "quick_geglu only"),
@@ -163,6 +162,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "must divide num_query_groups 4",
     ),
     ({**TP2, "ffn_hidden_size": 129}, "tensor_model_parallel_size", "does not divide ffn_hidden_size 129"),
+    ({**TP2, "moe_shared_expert_intermediate_size": 33}, "tensor_model_parallel_size", "intermediate_size 33"),
     ({"context_parallel_size": 2, "seq_length": 62}, "context_parallel_size", "a multiple of 2 ×"),
     ({"context_parallel_size": 2, "transformer_impl": "local"}, "context_parallel_size", "Transformer Engine's"),
     (
