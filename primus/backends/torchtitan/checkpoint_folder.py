@@ -46,6 +46,11 @@ def checkpoints(folder: Path) -> list[Checkpoint]:
     return sorted((each for each in found if each), key=lambda each: each.step, reverse=True)
 
 
+def has_index(path: Path) -> bool:
+    """Whether a checkpoint is in torch's own format, which says what is in it; the other is safetensors."""
+    return (path / _DCP).is_file()
+
+
 def newest(folder: Path) -> Path | None:
     """The checkpoint that a resume would load."""
     return next((each.path for each in checkpoints(folder) if each.resumable), None)

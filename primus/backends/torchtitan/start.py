@@ -41,8 +41,8 @@ class Plan:
 class Start:
     """Where training starts."""
 
-    step: int | None = None
-    """Of the checkpoint to load; None for none of the experiment's own."""
+    checkpoint: Checkpoint | None = None
+    """The one to load, of the experiment's own; the last one when training has finished."""
 
     finished: bool = False
     message: str
@@ -69,11 +69,11 @@ def decide(plan: Plan) -> Start:
     usable = _newest_usable([each for each in found if each.resumable])
     if plan.load_step < 0 and found[0].step >= plan.steps:
         done = f"training.steps is {plan.steps}, and {found[0].path} is there already"
-        return Start(finished=True, message=f"Nothing left to do: {done}.")
+        return Start(finished=True, checkpoint=found[0], message=f"Nothing left to do: {done}.")
     if usable is None:
         raise MissingError(_no_way_on(found))
     _same_readers(plan, usable)
-    return Start(step=usable.step, message=_how(usable, found[0]))
+    return Start(checkpoint=usable, message=_how(usable, found[0]))
 
 
 def _start_over(plan: Plan) -> Start:

@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 from torchtitan.config import JobConfig
 
 from primus.backends.torchtitan import start
+from primus.backends.torchtitan.checkpoint_folder import has_index
 from primus.backends.torchtitan.layout import Layout
 from primus.backends.torchtitan.saving import AtomicCheckpoints
 from primus.backends.torchtitan.stopping import Diverged, FiniteLoss, StopRequests, all_finite
@@ -42,13 +43,12 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
 
     def train(self) -> None:
         begin = self._agree_on_start()
-        if self.reports:
-            print(begin.message)
+        self._say(begin.message)
+        if begin.checkpoint is not None:
+            self._refuse_another_model(begin.checkpoint.path)
+            self.checkpointer.start = begin.checkpoint.step
         if begin.finished:
             return
-        if begin.step is not None:
-            self._refuse_another_model(begin.step)
-        self.checkpointer.start = begin.step
         super().train()
         if self.step == self.job_config.training.steps:
             self.worker.stop_signal = None  # it came after the last step
@@ -118,10 +118,9 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
             other=config.initial_load_path or (hf if config.initial_load_in_hf else None),
         )
 
-    def _refuse_another_model(self, step: int) -> None:
-        if "model" in self.job_config.checkpoint.exclude_from_loading:
+    def _refuse_another_model(self, path: Path) -> None:
+        if "model" in self.job_config.checkpoint.exclude_from_loading or not has_index(path):
             return
-        path = Path(self.job_config.checkpoint.folder) / f"step-{step}"
         metadata = FileSystemReader(path).read_metadata().state_dict_metadata
         saved = {name: tuple(each.size) for name, each in metadata.items() if hasattr(each, "size")}
         here = {name: tuple(each.shape) for name, each in self.checkpointer.states["model"].state_dict().items()}
