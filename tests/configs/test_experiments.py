@@ -82,7 +82,7 @@ def test_prepared_data_replaces_the_generated_numbers_through_the_environment():
         "PRIMUS_TOKENIZER_MODEL": "/data/tokenizer",
     }
     prepared = prepare("llama3_8B", environ=data, resources=Resources(nproc_per_node=NODE, accelerator="amd"))
-    assert prepared.problems == ()
+    assert prepared.errors == []
     found = prepared.usable().plain()
     assert found["mock_data"] is False
     assert found["train_data_path"] == "/data/text"

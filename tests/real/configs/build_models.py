@@ -27,6 +27,7 @@ from primus.experiment.paths import find_preset  # noqa: E402
 SEQUENCE, BATCH = 16, 2
 REQUIRED = {"train_iters": 1, "micro_batch_size": BATCH, "seq_length": SEQUENCE}
 NO_WEIGHTS = {"perform_initialization": False, "use_cpu_initialization": True}
+LOCAL = {"transformer_impl": "local", "moe_grouped_gemm": False}
 
 
 def main(names: list[str]) -> None:
@@ -38,7 +39,7 @@ def main(names: list[str]) -> None:
 
 def facts(name: str) -> dict[str, Any]:
     values = load_preset(find_preset("models", "megatron", name), "models", "megatron").plain()
-    built = arguments.build({**values, **REQUIRED, **NO_WEIGHTS}, world_size=1, gpu=False)
+    built = arguments.build({**values, **REQUIRED, **NO_WEIGHTS, **LOCAL}, world_size=1, gpu=False)
     with torch.device("meta"):
         # The vocabulary as it is on the card: without the rows that Megatron adds.
         gpt = model._chunk(built, values["vocab_size"], None)
