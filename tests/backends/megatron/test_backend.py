@@ -11,7 +11,6 @@ import pytest
 
 from primus.backends import registry
 from primus.backends.megatron import BACKEND, checkpoint_folder
-from primus.backends.megatron.checks import missing_files
 from primus.experiment import Experiment, Schema, load, resolve
 from primus.job import Job, Resources
 
@@ -77,23 +76,18 @@ def test_the_newest_checkpoint_is_the_experiment_s_own(experiment: Make, tmp_pat
     assert BACKEND.newest_checkpoint(asked) == asked.folder / "checkpoints" / "iter_0000010"
 
 
-def test_missing_files_are_named_at_their_keys(experiment: Make, schema: Schema, tmp_path: Path) -> None:
-    (tmp_path / "a.bin").touch()
-    (tmp_path / "a.idx").touch()
-    (tmp_path / "b.bin").touch()
-    asked = experiment(
-        mock_data=None, data_path=[0.3, "a", 0.7, "b"], split="99,1,0", tokenizer_model="tok", load="old"
-    )
-    found = [(problem.key.rpartition(".")[2], problem.message) for problem in missing_files(asked, schema)]
-    assert found == [
-        ("data_path", "b.idx: no such file; `primus data prepare` makes it."),
-        ("tokenizer_model", "tok: no such file or folder."),
-        ("load", "old: no such folder."),
+def test_paths_that_are_not_here_are_a_warning_at_a_launch(experiment: Make, tmp_path: Path) -> None:
+    for name in ("a.bin", "a.idx", "b.bin"):
+        (tmp_path / name).touch()
+    blend = [0.3, "a", 0.7, "b"]
+    asked = experiment(mock_data=None, data_path=blend, split="99,1,0", tokenizer_model="tok", load="old")
+    found = BACKEND.check(asked, Resources(nproc_per_node=1))
+    assert [(problem.severity, problem.key.rpartition(".")[2], problem.message) for problem in found] == [
+        ("warning", "data_path", "b.idx does not exist here."),
+        ("warning", "tokenizer_model", "tok does not exist here."),
+        ("warning", "load", "old does not exist here."),
     ]
-
-
-def test_mock_data_needs_no_files(experiment: Make, schema: Schema) -> None:
-    assert list(missing_files(experiment(), schema)) == []
+    assert BACKEND.check(asked) == []
 
 
 def test_a_resolved_experiment_checks_like_the_file(experiment: Make, schema: Schema) -> None:

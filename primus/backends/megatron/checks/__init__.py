@@ -23,8 +23,6 @@ from primus.experiment import Experiment, Schema
 from primus.experiment.domain import fit
 from primus.job import Resources
 
-__all__ = ["RULES", "check", "missing_files"]
-
 RULES = (*ARCHITECTURE, *EXPERTS, *PIPELINE, *MEMORY, *SCHEDULE, *DATA)
 """What holds everywhere."""
 
@@ -35,7 +33,7 @@ def check(experiment: Experiment, schema: Schema, resources: Resources | None = 
     unusable = _unusable(experiment, schema)
     problems = [*missing(facts, unusable), *run(RULES, facts, unusable), *idle(facts, unusable)]
     if resources is not None:
-        problems += run(PROCESSES, facts, unusable)
+        problems += [*run(PROCESSES, facts, unusable), *missing_files(facts, unusable)]
         if resources.accelerator == "cpu":
             problems += run(CPU_RULES, facts, unusable)
     return problems

@@ -1,4 +1,4 @@
-"""Contradictions in where the text comes from, and (apart, since it looks at the disk) files that are not there."""
+"""Contradictions in where the text comes from, and paths that are not there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 from primus.backends.megatron.checks.rule import Facts, Rule
 from primus.errors import Problem
-from primus.experiment import Experiment, Schema
 
 PER_SPLIT = ("train_data_path", "valid_data_path", "test_data_path")
 PATHS = ("data_path", *PER_SPLIT)
@@ -22,23 +21,20 @@ def prefixes(data: Any) -> list[str]:
     return words[1::2] if paired else words
 
 
-def missing_files(experiment: Experiment, schema: Schema) -> Iterator[Problem]:
-    """Data, tokenizer and checkpoint folders that the experiment names and this machine does not have."""
-    facts = Facts(experiment, schema)
-    for key in () if facts.mock_data else PATHS:
-        for prefix in prefixes(facts[key]):
-            for suffix in (".bin", ".idx"):
-                if not Path(prefix + suffix).is_file():
-                    yield _missing(facts, key, f"{prefix}{suffix}: no such file; `primus data prepare` makes it.")
-    if facts.tokenizer_model is not None and not Path(facts.tokenizer_model).exists():
-        yield _missing(facts, "tokenizer_model", f"{facts.tokenizer_model}: no such file or folder.")
-    if facts.load is not None and not Path(facts.load).is_dir():
-        yield _missing(facts, "load", f"{facts.load}: no such folder.")
-
-
-def _missing(facts: Facts, key: str, message: str) -> Problem:
-    value = facts.value(key)
-    return Problem(where=facts.place(key), key=value.path if value else key, message=message)
+def missing_files(facts: Facts, unusable: frozenset[str]) -> Iterator[Problem]:
+    """Paths that are not here. Warnings: the training may run on another machine, where its workers look again."""
+    data = [key for key in PATHS if key not in unusable]
+    others = [key for key in ("tokenizer_model", "load") if key not in unusable and facts[key] is not None]
+    paths = [(key, prefix + suffix) for key in data for prefix in prefixes(facts[key]) for suffix in (".bin", ".idx")]
+    for key, path in paths + [(key, facts[key]) for key in others]:
+        if "://" not in path and not Path(path).exists():
+            value = facts.value(key)
+            yield Problem(
+                where=facts.place(key),
+                key=value.path if value else key,
+                message=f"{path} does not exist here.",
+                severity="warning",
+            )
 
 
 def _is_number(word: str) -> bool:

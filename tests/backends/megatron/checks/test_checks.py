@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from primus.backends.megatron import BACKEND
 from primus.backends.megatron.checks import CPU_RULES, PROCESSES, RULES
@@ -27,7 +30,9 @@ def names(problems: list[Problem]) -> list[str]:
 
 
 @pytest.mark.parametrize("changes", [{}, MOE, MLA, {"bf16": True}, {**DATA, "split": "99,1,0"}, SPLITS])
-def test_a_sound_experiment_has_no_problem(experiment: Make, changes: dict[str, Any]) -> None:
+def test_a_sound_experiment_has_no_problem(experiment: Make, tmp_path: Path, changes: dict[str, Any]) -> None:
+    for name in ("text.bin", "text.idx"):
+        (tmp_path / name).touch()
     assert BACKEND.check(experiment(**changes), Resources(nproc_per_node=2)) == []
 
 
@@ -51,6 +56,25 @@ def test_what_is_missing_is_named(experiment: Make) -> None:
 
 def test_a_key_of_the_wrong_type_is_left_to_the_schema_s_check(experiment: Make) -> None:
     assert BACKEND.check(experiment(seq_length="long", tensor_model_parallel_size=0)) == []
+
+
+PLAIN = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 64),
+    st.floats(-1, 2, allow_nan=False),
+    st.sampled_from(["", "full", "selective", "alltoall", "[0]*2+[1]", "Ett|ttL", "flash", "99,1,0", "x y"]),
+)
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.dictionaries(st.sampled_from(sorted(BACKEND.schema().keys)), PLAIN | st.lists(PLAIN, max_size=3)),
+    processes=st.integers(1, 9),
+)
+def test_no_values_make_a_check_fail(experiment: Make, changes: dict[str, Any], processes: int) -> None:
+    found = BACKEND.check(experiment(**changes), Resources(nproc_per_node=processes))
+    assert all(problem.message for problem in found)
 
 
 def test_all_problems_are_found_at_once(experiment: Make) -> None:
