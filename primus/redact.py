@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 HIDDEN = "[redacted]"
 
@@ -67,6 +68,14 @@ def redact_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def redact_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested plain data, as redact_environment does it; for services outside that are told of a run's settings."""
+    return {
+        name: redact_values(value) if isinstance(value, Mapping) else _redact_value(name, value)
+        for name, value in values.items()
+    }
+
+
 def redact_argv(argv: Sequence[str]) -> list[str]:
     """A command line for display: `--token X` and `--token=X` lose X, and so does anything of a secret's shape."""
     shown = []
@@ -74,6 +83,12 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
         value_of_secret = before.startswith("-") and "=" not in before and is_secret_name(before)
         shown.append(HIDDEN if value_of_secret and not argument.startswith("-") else redact_text(argument))
     return shown
+
+
+def _redact_value(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return HIDDEN if value and is_secret_name(name) else redact_text(value)
+    return [_redact_value(name, item) for item in value] if isinstance(value, list) else value
 
 
 def _hide_assigned(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from primus.redact import HIDDEN, is_secret_name, redact_argv, redact_environment, redact_text
+from primus.redact import HIDDEN, is_secret_name, redact_argv, redact_environment, redact_text, redact_values
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,15 @@ def test_an_environment_keeps_its_names_and_harmless_values():
         "HF_TOKEN": HIDDEN,
         "HOME": "/home/u",
         "PROXY": f"http://{HIDDEN}@proxy:3128",
+    }
+
+
+def test_nested_values_lose_their_secrets_and_nothing_else():
+    values = {"hf_token": "abc", "lr": 1e-4, "model": {"api_key": "xyz", "paths": ["https://me:pw@host/data", 3]}}
+    assert redact_values(values) == {
+        "hf_token": HIDDEN,
+        "lr": 1e-4,
+        "model": {"api_key": HIDDEN, "paths": [f"https://{HIDDEN}@host/data", 3]},
     }
 
 

@@ -18,12 +18,17 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from primus.backends.base import Resume
 from primus.errors import ExitStatus, PrimusError
 from primus.experiment import Experiment
-from primus.run import RunDirectory, write_text
+from primus.metrics.settings import MetricsSettings
+from primus.redact import redact_values
+from primus.run import RunDirectory, State, write_text
+
+if TYPE_CHECKING:
+    from primus.metrics.sinks import Sinks
 
 PARENT_VARIABLE = "PRIMUS_PARENT_PID"
 """Set by the launcher to its own process id, so that a worker can tell that it has died already."""
@@ -34,6 +39,11 @@ _LINE: dict[str, Callable[[float], str]] = {
     "grad_norm": lambda value: f"grad norm {value:.3f}",
     "tokens_per_second": lambda value: f"tokens/s {value:,.0f}",
     "step_time": lambda value: f"step {value:.3f} s",
+    "tflops_per_gpu": lambda value: f"TFLOP/s/GPU {value:.3g}",
+    "mfu": lambda value: f"MFU {value:.1%}",
+    "memory_gib": lambda value: f"memory {value:.3g} GiB",
+    "valid_loss": lambda value: f"valid loss {value:.4f}",
+    "test_loss": lambda value: f"test loss {value:.4f}",
 }
 """How a line of the log shows each metric, in this order; the others stand in metrics.jsonl only."""
 
@@ -48,7 +58,9 @@ def run(train: Callable[[Worker], None]) -> NoReturn:
     _forget_working_directory()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, worker.request_stop)
-    sys.exit(_status_of(train, worker))
+    status = _status_of(train, worker)
+    worker.close(_state_of(status))
+    sys.exit(status)
 
 
 class Worker:
@@ -66,6 +78,8 @@ class Worker:
         self.stop_signal: signal.Signals | None = None
         """Set when the job was asked to stop: finish the step, save, return."""
 
+        self._sinks: Sinks | None = None
+
     @cached_property
     def experiment(self) -> Experiment:
         from primus.experiment import load
@@ -78,6 +92,26 @@ class Worker:
         line = json.dumps({name: _jsonable(value) for name, value in metrics.items()} | {"time": round(time.time(), 3)})
         _append(self.run_dir.metrics, line + "\n")
         print(self._describe(metrics), flush=True)
+        if self._sinks is not None:
+            self._sinks.record(metrics)
+
+    def report_to(self, services: MetricsSettings) -> None:
+        """Send every record on to these services as well. Call it on the rank that calls record(), before that."""
+        if not services.packages():
+            return
+        from primus.metrics.sinks import RunFacts, open_sinks
+
+        facts = RunFacts(
+            experiment=self.experiment.exp_name,
+            folder=self.experiment.folder,
+            config=redact_values(self.experiment.plain()),
+        )
+        self._sinks = open_sinks(services, self.run_dir, facts, warn=_warn)
+
+    def close(self, state: State) -> None:
+        """Tell the services how the run has ended."""
+        if self._sinks is not None:
+            self._sinks.close(state)
 
     def describe_model(self, *, parameters: int, **facts: Any) -> None:
         """Write model.json: facts for reports. Call it on the rank that calls record()."""
@@ -115,6 +149,10 @@ def _status_of(train: Callable[[Worker], None], worker: Worker) -> int:
         _record_failure(worker, error, status=int(ExitStatus.FAULT))
         return int(ExitStatus.FAULT)
     return 0 if worker.stop_signal is None else 128 + worker.stop_signal
+
+
+def _state_of(status: int) -> State:
+    return "succeeded" if not status else "interrupted" if status > 128 else "failed"
 
 
 def _record_failure(worker: Worker, error: Exception, *, status: int) -> None:
@@ -179,6 +217,10 @@ def _jsonable(value: float) -> float | str:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def _warn(message: str) -> None:
+    print(f"Warning: {message}", flush=True)
 
 
 def _number(variable: str, default: int) -> int:
