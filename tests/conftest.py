@@ -70,6 +70,26 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """In CI everything that real tests need is there: one that is skipped would only look like a pass."""
+    report = yield
+    if os.environ.get("CI") and item.get_closest_marker("real") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"a real test must not be skipped in CI: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """The same for a whole module."""
+    report = yield
+    if os.environ.get("CI") and "real" in collector.path.parts and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"a real test must not be skipped in CI: {report.longrepr}"
+    return report
+
+
 @pytest.fixture
 def gone() -> Callable[..., None]:
     """Waits until processes have ended."""
