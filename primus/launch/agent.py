@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import threading
 from contextlib import suppress
@@ -42,6 +43,9 @@ def main() -> NoReturn:
     run_dir, node = RunDirectory(arguments.training_script_args[0]), arguments.node_rank
     _Watch(run_dir, node, int(arguments.nproc_per_node)).start()
     try:
+        # At the last moment, so that nobody takes it meanwhile. Static rendezvous starts the workers some 0.2 s earlier
+        # than the one by which torchrun would find a port itself.
+        arguments.master_port = arguments.master_port or _free_port()
         torchrun.run(arguments)
     except ChildFailedError as error:
         sys.exit(_status(run_dir, node, error))
@@ -50,6 +54,11 @@ def main() -> NoReturn:
     finally:
         shutil.rmtree(arguments.log_dir, ignore_errors=True)  # its error files; ours say more
     sys.exit(0)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _status(run_dir: RunDirectory, node: int, error: Any) -> int:

@@ -54,13 +54,11 @@ def place(resources: Resources) -> dict[str, str]:
 def _torchrun_options(job: Job) -> list[str]:
     resources = job.resources
     log_dir = RunDirectory(job.run_dir).agent_log(resources.node_rank).with_suffix("")
-    options = [f"--nnodes={resources.nnodes}", f"--nproc-per-node={resources.nproc_per_node}", f"--log-dir={log_dir}"]
-    if resources.master_port is None:
-        # Port 0: torchrun takes a free one and keeps it, where one that we had found could be taken meanwhile.
-        return [*options, "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
     return [
-        *options,
+        f"--nnodes={resources.nnodes}",
+        f"--nproc-per-node={resources.nproc_per_node}",
+        f"--log-dir={log_dir}",
         f"--node-rank={resources.node_rank}",
         f"--master-addr={resources.master_addr or '127.0.0.1'}",
-        f"--master-port={resources.master_port}",
+        f"--master-port={resources.master_port or 0}",  # 0: the agent takes a free one
     ]

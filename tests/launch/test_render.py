@@ -29,11 +29,11 @@ def test_the_worker_is_told_the_number_of_steps():
     assert command(job(total_steps=7), "python")[-2:] == ["--total-steps", "7"]
 
 
-def test_several_processes_on_one_node_meet_on_a_port_that_torchrun_takes():
+def test_several_processes_on_one_node_meet_on_a_port_that_the_agent_takes():
     assert command(job(resources=Resources(nproc_per_node=2)), "python") == [
         *("python", "-m", "primus.launch.agent"),
         *("--nnodes=1", "--nproc-per-node=2", "--log-dir=/runs/1/logs/node0/torchrun"),
-        *("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"),
+        *("--node-rank=0", "--master-addr=127.0.0.1", "--master-port=0"),
         *("-m", "toy.worker", "/runs/1", "--resume", "auto"),
     ]
 
