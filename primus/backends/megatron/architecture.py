@@ -1,4 +1,4 @@
-"""What makes two models the same to a checkpoint: the settings that give the weights their names and shapes."""
+"""What a checkpoint fits: the settings that give the weights and the optimizer state their names and shapes."""
 
 from __future__ import annotations
 
@@ -46,6 +46,24 @@ def architecture_of(arguments: Arguments, vocabulary: int) -> dict[str, Any]:
     facts["position_embedding_type"] = settings.position_embedding_type
     if settings.position_embedding_type == "learned_absolute":
         facts["max_position_embeddings"] = settings.max_position_embeddings or settings.seq_length
+    return facts
+
+
+def optimizer_facts(arguments: Arguments) -> dict[str, Any]:
+    """The settings that give the optimizer's state its form, by their keys."""
+    config, settings, layout = arguments.optimizer, arguments.settings, arguments.layout
+    facts: dict[str, Any] = {
+        "optimizer": config.optimizer,
+        "use_distributed_optimizer": config.use_distributed_optimizer,
+        "bf16": config.bf16,
+        "fp16": config.fp16,
+    }
+    if config.use_distributed_optimizer and not settings.dist_ckpt_optim_fully_reshardable:
+        facts |= {
+            "tensor_model_parallel_size": layout.tensor,
+            "pipeline_model_parallel_size": layout.pipeline,
+            "expert_model_parallel_size": layout.expert,
+        }
     return facts
 
 

@@ -24,8 +24,9 @@ from megatron.core.dist_checkpointing.strategies.fully_parallel import (
 )
 from megatron.core.utils import unwrap_model
 
-from primus.backends.megatron.architecture import architecture_of
+from primus.backends.megatron.architecture import architecture_of, optimizer_facts
 from primus.backends.megatron.checkpoint_folder import CheckpointFolder
+from primus.backends.megatron.optimizer import load_optimizer_state, schedule_changes
 from primus.backends.megatron.state import Training
 from primus.errors import MissingError
 
@@ -65,8 +66,11 @@ class Checkpoints:
         self.last_step = step
         return self.folder.path_of(step)
 
-    def load(self, step: int, *, source: CheckpointFolder | None = None, weights_only: bool = False) -> None:
-        """Continue from the checkpoint of `step`; with `weights_only` it is only where the weights come from."""
+    def load(self, step: int, *, source: CheckpointFolder | None = None, weights_only: bool = False) -> list[str]:
+        """Continue from the checkpoint of `step`; with `weights_only` it is only where the weights come from.
+
+        Returns in what the schedule is not the one that was saved.
+        """
         training, folder = self._training, source or self.folder
         settings, path = training.arguments.settings, str(folder.path_of(step))
         with_optimizer = not (weights_only or settings.no_load_optim)
@@ -81,17 +85,20 @@ class Checkpoints:
         for name, chunk in _named_chunks(training):
             chunk.load_state_dict(loaded[name])
         if with_optimizer:
-            training.optimizer.load_state_dict(loaded["optimizer"])
+            keep = settings.use_checkpoint_opt_param_scheduler
+            load_optimizer_state(training.optimizer, loaded["optimizer"], keep_schedule=keep)
         else:
             training.optimizer.reload_model_params()
         if weights_only:
-            return
+            return []
+        changes = schedule_changes(training.schedule, loaded["opt_param_scheduler"])
         training.schedule.load_state_dict(loaded["opt_param_scheduler"])
         if with_rng:
             _restore_rng(loaded["rng_state"][0])
         training.progress.step = loaded["iteration"]
         training.progress.samples = loaded["consumed_train_samples"]
         self.last_step = step
+        return [] if settings.use_checkpoint_opt_param_scheduler else changes
 
     def _begin(self, step: int) -> None:
         """Make the folder to write into, and see that all processes share it."""
@@ -111,6 +118,7 @@ class Checkpoints:
             "samples": training.progress.samples,
             "global_batch_size": training.arguments.global_batch_size,
             "architecture": architecture_of(training.arguments, training.vocabulary),
+            "optimizer": optimizer_facts(training.arguments),
             "layout": _layout_facts(layout),
         }
 

@@ -11,6 +11,7 @@ import torch
 from megatron.core import parallel_state as state
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig, MockGPTDataset
+from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import get_blend_from_list
 from megatron.core.utils import unwrap_model
 
@@ -43,9 +44,12 @@ def build_datasets(arguments: Arguments, tokenizer: Tokenizer, cache: Path) -> D
         },
         tokenizer=tokenizer,
     )
-    kind = MockGPTDataset if settings.mock_data else GPTDataset
     sizes = [settings.train_iters * batch, evaluation, evaluation]
-    return Datasets(**dict(zip(("train", "valid", "test"), _build(kind, sizes, config), strict=True)))
+    _refuse_empty_parts(config, sizes)
+    kind = MockGPTDataset if settings.mock_data else GPTDataset
+    # On every process; megatron lets rank 0 write the index files first.
+    parts = BlendedMegatronDatasetBuilder(kind, sizes, lambda: True, config).build()
+    return Datasets(**dict(zip(_PARTS, parts, strict=True)))
 
 
 def batches(dataset: Any, arguments: Arguments, chunk: Any, *, consumed: int = 0) -> Iterator[Any] | None:
@@ -77,6 +81,8 @@ def batches(dataset: Any, arguments: Arguments, chunk: Any, *, consumed: int = 0
     batches: Iterator[Any] = iter(loader)
     return batches
 
+
+_PARTS = ("train", "valid", "test")
 
 _MASKS = {"reset_position_ids": False, "reset_attention_mask": False, "eod_mask_loss": False}
 """GPTDatasetConfig wants a value for each."""
@@ -111,6 +117,17 @@ def _blend(paths: list[str | float] | str | None) -> Any:
     return blend
 
 
-def _build(kind: Any, sizes: list[int], config: GPTDatasetConfig) -> list[Any]:
-    """All parts on every process; megatron lets rank 0 write the index files first."""
-    return list(BlendedMegatronDatasetBuilder(kind, sizes, lambda: True, config).build())
+def _refuse_empty_parts(config: GPTDatasetConfig, sizes: list[int]) -> None:
+    """Megatron would look for ever for the samples of a part that has no text."""
+    sources = config.blend_per_split or [config.blend] * len(_PARTS)
+    whole = [(0.0, 1.0)] * len(_PARTS)
+    for name, blend, share, size in zip(_PARTS, sources, config.split_matrix or whole, sizes, strict=True):
+        for prefix in blend[0] if blend and share and size else ():
+            lengths = IndexedDataset(prefix).sequence_lengths
+            first, last = (round(bound * len(lengths)) for bound in share)
+            if not lengths[first:last].any():
+                of = f", which is documents {first} to {last} of {len(lengths)}" if config.split else ""
+                remedy = (
+                    "raise its share in `split`, bring more documents, or do without evaluation (eval_interval: null)"
+                )
+                raise ExperimentError([Problem(message=f"the {name} part of {prefix}{of}, has no text: {remedy}.")])

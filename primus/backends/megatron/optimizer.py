@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,30 @@ def build_schedule(arguments: Arguments, optimizer: Any) -> OptimizerParamSchedu
         wsd_decay_steps=settings.lr_wsd_decay_iters * batch if settings.lr_wsd_decay_iters else None,
         lr_wsd_decay_style=settings.lr_wsd_decay_style,
     )
+
+
+def load_optimizer_state(optimizer: Any, state: Any, *, keep_schedule: bool) -> None:
+    """Load tensors and step counts; the options of all parameter groups stay those of the experiment.
+
+    Their rates and weight decays, too, unless `keep_schedule` asks for the checkpoint's.
+    """
+    left = {*_COUNTED, *_SCHEDULED} if keep_schedule else {*_COUNTED}
+    options = [{key: value for key, value in group.items() if key not in left} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        group.update(own)
+
+
+def schedule_changes(schedule: OptimizerParamScheduler, saved: Mapping[str, Any]) -> list[str]:
+    """`max_lr was 0.003, is 0.001` for each value in which the experiment's schedule differs from the saved one."""
+    now = schedule.state_dict()
+    return [f"{key} was {saved[key]}, is {now[key]}" for key in now if key != "num_steps" and saved[key] != now[key]]
+
+
+_COUNTED = ("params", "step", "lr", "weight_decay")
+"""Parts of a parameter group that change during a training: the schedule sets the last two anew."""
+
+_SCHEDULED = ("max_lr", "min_lr", "start_wd", "end_wd")
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

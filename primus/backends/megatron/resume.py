@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch.distributed.checkpoint.api import CheckpointException
 
 from primus.backends.base import Resume
-from primus.backends.megatron.architecture import architecture_of, differences
+from primus.backends.megatron.architecture import architecture_of, differences, optimizer_facts
 from primus.backends.megatron.checkpoint import Checkpoints
 from primus.backends.megatron.checkpoint_folder import CheckpointFolder
 from primus.backends.megatron.state import Training
@@ -46,20 +46,27 @@ def _load_newest(checkpoints: Checkpoints, training: Training) -> str:
     for step in reversed(folder.steps()):
         damage = broadcast_text(folder.damage(step) if dist.get_rank() == 0 else None)
         if damage is None:
-            _refuse_another_model(folder, step, training)
-            try:
-                checkpoints.load(step)
-            except CheckpointException as error:  # the same on all processes
-                damage = str(next(iter(error.failures.values()))[0])
-            else:
-                return f"Resumes from {folder.path_of(step)}, after step {training.progress.step}."
+            _refuse_another(folder, step, training)
+            loaded = _try_to_load(checkpoints, step)
+            if isinstance(loaded, list):
+                where = f"Resumes from {folder.path_of(step)}, after step {training.progress.step}."
+                return "\n  ".join([where, *(f"schedule: {change}" for change in loaded)])
+            damage = loaded
         unreadable.append(f"{folder.path_of(step)}: {damage}")
         print(f"Warning: this checkpoint can't be read, trying the one before: {unreadable[-1]}")
-    raise MissingError(
-        "No checkpoint can be read:\n  "
-        + "\n  ".join(unreadable)
-        + "\n--no-resume starts from zero and keeps them aside."
-    )
+    reasons = "\n  ".join(unreadable)
+    raise MissingError(f"No checkpoint can be read:\n  {reasons}\n--no-resume starts from zero and keeps them aside.")
+
+
+def _try_to_load(checkpoints: Checkpoints, step: int) -> list[str] | str:
+    """Load a checkpoint, or say what is wrong with its files; all processes come to the same result."""
+    try:
+        return checkpoints.load(step)
+    except CheckpointException as error:
+        failures = [failure for failure, _ in error.failures.values()]
+        if any(isinstance(failure, KeyError) for failure in failures):  # it has other contents: no damage
+            raise
+        return f"{type(failures[0]).__name__}: {failures[0]}"
 
 
 def _load_other(checkpoints: Checkpoints, training: Training, source: CheckpointFolder) -> str:
@@ -72,22 +79,27 @@ def _load_other(checkpoints: Checkpoints, training: Training, source: Checkpoint
         asked = "a checkpoint" if wanted is None else f"the checkpoint of step {wanted}"
         raise MissingError(f"load: {source.path} does not hold {asked}; there: {there}.")
     step = steps[-1] if wanted is None else wanted
-    _refuse_another_model(source, step, training)
+    _refuse_another(source, step, training, weights_only=settings.finetune)
     checkpoints.load(step, source=source, weights_only=settings.finetune)
     what = "weights" if settings.finetune else "state"
     return f"Starts with the {what} of {source.path_of(step)}, after step {training.progress.step}."
 
 
-def _refuse_another_model(folder: CheckpointFolder, step: int, training: Training) -> None:
-    there = folder.facts(step).get("architecture", {})
-    found = differences(architecture_of(training.arguments, training.vocabulary), there)
+def _refuse_another(folder: CheckpointFolder, step: int, training: Training, *, weights_only: bool = False) -> None:
+    """ExperimentError when a checkpoint is of another model, or its optimizer state has another form."""
+    facts, arguments = folder.facts(step), training.arguments
+    found = differences(architecture_of(arguments, training.vocabulary), facts.get("architecture", {}))
     if found:
-        raise ExperimentError(
-            [
-                Problem(
-                    message=f"{folder.path_of(step)} is a checkpoint of another model:\n  "
-                    + "\n  ".join(found)
-                    + "\nUse another exp_name, or --no-resume to start from zero and keep it aside."
-                )
-            ]
-        )
+        remedy = "Use another exp_name, or --no-resume to start from zero and keep it aside."
+        raise _problem(folder.path_of(step), "another model", found, remedy)
+    if weights_only or arguments.settings.no_load_optim:
+        return
+    found = differences(optimizer_facts(arguments), facts.get("optimizer", {}))
+    if found:
+        remedy = "Set these keys as they were, or no_load_optim: true to start with a fresh optimizer."
+        raise _problem(folder.path_of(step), "another optimizer state", found, remedy)
+
+
+def _problem(checkpoint: Path, what: str, found: list[str], remedy: str) -> ExperimentError:
+    listed = "\n  ".join(found)
+    return ExperimentError([Problem(message=f"{checkpoint} is a checkpoint of {what}:\n  {listed}\n{remedy}")])
