@@ -9,6 +9,7 @@ from primus.backends import registry
 from primus.backends.base import Backend
 from primus.errors import ExperimentError, Problem
 from primus.experiment import Experiment, Schema, Value, load, resolve
+from primus.experiment.inherit import Cache
 from primus.job import Resources
 
 
@@ -42,9 +43,12 @@ def prepare(
     framework: str | None = None,
     resources: Resources | None = None,
     environ: Mapping[str, str],
+    cache: Cache | None = None,
 ) -> Prepared:
-    """Load an experiment and check it; with `resources`, also whether it can run on them. Pure."""
-    loaded = load(exp, sets=sets, framework=framework, environ=environ)
+    """Load an experiment and check it; with `resources`, also whether it can run on them. Pure.
+
+    With a `cache`, presets that several experiments share are read once."""
+    loaded = load(exp, sets=sets, framework=framework, environ=environ, cache=cache)
     named = loaded.header["framework"]
     backend = registry.get(loaded.framework, named.origin if isinstance(named, Value) else None)
     experiment, problems = resolve(loaded, backend.schema())

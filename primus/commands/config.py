@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from primus.experiment import Experiment, Schema
 
 if TYPE_CHECKING:
     from primus.experiment.collect import Candidate
+    from primus.experiment.inherit import Cache
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -85,7 +87,8 @@ def check(
     Leaves with status 3 when there is an error. In a folder, files that are neither experiments nor presets are left
     out; a preset is known by its place, models/BACKEND/ or modules/BACKEND/."""
     candidates, others = _candidates(paths)
-    problems = {str(problem): problem for candidate in candidates for problem in _problems(candidate)}
+    cache: Cache = {}
+    problems = {str(problem): problem for candidate in candidates for problem in _problems(candidate, cache)}
     found = sorted(problems.values(), key=_place)
     errors = sum(problem.severity == "error" for problem in found)
     if as_json:
@@ -173,7 +176,7 @@ def upgrade(
     from primus.experiment.upgrade import framework_of
     from primus.experiment.upgrade import upgrade as rewrite
 
-    name = backend or classify(file, registry.names()).framework or framework_of(file)
+    name = backend or classify(file, registry.names).framework or framework_of(file)
     if name is None:
         raise UsageError(f"{file} does not say for which framework it is; name it with --backend")
     upgraded = rewrite(file, registry.get(name).schema())
@@ -199,26 +202,27 @@ def _candidates(paths: list[str]) -> tuple[list[Candidate], list[Path]]:
     from primus.experiment.collect import classify, collect
     from primus.experiment.load import BARE_FRAMEWORK, find
 
+    backends = cache(registry.names)  # looking for them takes longer than a check
     found: list[Candidate] = []
     others: list[Path] = []
     for path in paths:
         if os.path.isdir(path):
             sections = {name.partition(".")[0] for name in registry.get(BARE_FRAMEWORK).schema().keys}
-            inside, skipped = collect(Path(path), registry.names(), sections)
+            inside, skipped = collect(Path(path), backends, sections)
             found += inside
             others += skipped
         else:
-            found.append(classify(find(path), registry.names()))
+            found.append(classify(find(path), backends))
     return list(dict.fromkeys(found)), others
 
 
-def _problems(candidate: Candidate) -> Iterable[Problem]:
+def _problems(candidate: Candidate, cache: Cache) -> Iterable[Problem]:
     from primus.experiment import check as check_schema
     from primus.experiment.load import load_preset
 
     try:
         if candidate.framework is None:
-            return prepare(str(candidate.path), environ=os.environ).problems
+            return prepare(str(candidate.path), environ=os.environ, cache=cache).problems
         preset = load_preset(candidate.path, candidate.kind, candidate.framework)
         return check_schema(preset, registry.get(candidate.framework).schema(), _schemas())
     except ExperimentError as error:

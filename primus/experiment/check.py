@@ -101,6 +101,8 @@ class _Resolver:
 
     def _winner(self, nodes: list[Value | Section]) -> Value | Section:
         """The value of highest precedence; two for the same key in one file contradict each other."""
+        if len(nodes) == 1:
+            return nodes[0]
         best, *others = sorted(nodes, key=self._rank, reverse=True)
         for node in others:
             if self._rank(node) == self._rank(best):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,17 +24,17 @@ class Candidate(NamedTuple):
     """Of a preset, which lies in `models/<framework>/` or `modules/<framework>/`."""
 
 
-def classify(path: Path, frameworks: Collection[str]) -> Candidate:
+def classify(path: Path, frameworks: Callable[[], Collection[str]]) -> Candidate:
     """What a file is that a user named: a preset where the presets of one of the frameworks lie, else an experiment."""
     folder = path.absolute().parent
     for kind in _PRESETS:
-        if folder.parent.name == kind and folder.name in frameworks:
+        if folder.parent.name == kind and folder.name in frameworks():
             return Candidate(path, kind, folder.name)
     return Candidate(path, "experiments", None)
 
 
 def collect(
-    folder: Path, frameworks: Collection[str], job_sections: Iterable[str]
+    folder: Path, frameworks: Callable[[], Collection[str]], job_sections: Iterable[str]
 ) -> tuple[list[Candidate], list[Path]]:
     """The experiments and presets in a folder and below it, and the other YAML and TOML files, which are none.
 

@@ -22,14 +22,14 @@ _PHRASES = {
     "table": "a section",
     "none": "null",
 }
-_PYTHON: Mapping[str, type | tuple[type, ...]] = {
-    "bool": bool,
-    "int": int,
-    "float": float,
-    "str": str,
-    "list": list,
-    "table": Mapping,
-    "none": type(None),
+_NAMES: Mapping[type, str] = {
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    list: "list",
+    dict: "table",
+    type(None): "none",
 }
 
 
@@ -39,21 +39,22 @@ def fit(key: Key, data: Any, *, from_variables: bool = False) -> Any:
     Quoted text made from environment variables (`"${LR:1e-4}"`) is read as a number or a switch where text is not
     accepted. Raises ValueError with a message for the user when the value does not fit.
     """
-    candidates = [data, _resolved(data)] if from_variables else [data]
-    for candidate in candidates:
-        for form in (candidate, _widened(candidate)):
-            if any(is_type(kind, form) for kind in key.types):
-                _check_domain(key, form)
-                return form
+    if _fits_type(key, data):
+        _check_domain(key, data)
+        return data
+    meant = _resolved(data) if from_variables else data
+    for form in (meant, _widened(meant)):
+        if _fits_type(key, form):
+            _check_domain(key, form)
+            return form
     raise ValueError(f"expected {expected(key)}, got {_got(key, data)}")
 
 
 def is_type(kind: str, data: Any) -> bool:
     """Whether plain data is of one of the types that a schema names."""
     kind, bracket, element = kind.partition("[")
-    if bracket:
-        return isinstance(data, list) and all(is_type(element[:-1], item) for item in data)
-    return isinstance(data, _PYTHON[kind]) and (kind == "bool" or not isinstance(data, bool))
+    name = _NAMES[type(data)]
+    return kind == name and (not bracket or all(is_type(element[:-1], item) for item in data))
 
 
 def expected(key: Key) -> str:
@@ -78,6 +79,8 @@ def bounds(key: Key) -> str:
 
 
 def _check_domain(key: Key, data: Any) -> None:
+    if key.choices is None and key.minimum is None and key.maximum is None:
+        return
     for item in data if isinstance(data, list) else [data]:
         if item is None:
             continue
@@ -130,7 +133,8 @@ def _got(key: Key, data: Any) -> str:
     written = format_data(data)
     if isinstance(data, str):
         meant = _resolved(data)
-        remedy = "; remove the quotes" if not isinstance(meant, str) and _fits_type(key, meant) else ""
+        readable = _fits_type(key, meant) or _fits_type(key, _widened(meant))
+        remedy = "; remove the quotes" if not isinstance(meant, str) and readable else ""
         return f"the text {written}{remedy}"
     if isinstance(data, float) and data.is_integer() and _fits_type(key, int(data)):
         return f"{written}; write {int(data)}"
@@ -140,4 +144,6 @@ def _got(key: Key, data: Any) -> str:
 
 
 def _fits_type(key: Key, data: Any) -> bool:
-    return any(is_type(kind, form) for kind in key.types for form in (data, _widened(data)))
+    return _NAMES[type(data)] in key.types or (
+        isinstance(data, list) and any(is_type(kind, data) for kind in key.types)
+    )

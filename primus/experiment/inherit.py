@@ -15,11 +15,17 @@ from primus.experiment.paths import Kind, find_beside, find_preset, frameworks, 
 INHERIT_KEYS = ("bases", "extends")
 
 
+Cache = dict[tuple[Path, Kind, str], tuple[Section, list[str]]]
+"""Presets that were read before, each merged with its bases and with the files that it was made of. Several loads may
+share one while environment, working directory and files stay the same."""
+
+
 class Files:
     """Reads files for one experiment and keeps what they have in common."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], cache: Cache | None = None) -> None:
         self.environ = environ
+        self.cache = cache
         self.problems: list[Problem] = []
         self.sources: list[str] = []
         """Every file that was merged, lowest precedence first."""
@@ -45,8 +51,24 @@ class Files:
         if not isinstance(name.data, str) or not name.data:
             self._problem(name, f"expected the name of a preset, got {name.data!r}")
             return None
-        found = self._find_preset(name, kind, framework)
-        return None if found is None else self.inherited(found, kind, framework)
+        path = self._find_preset(name, kind, framework)
+        return None if path is None else self._cached(path, kind, framework)
+
+    def _cached(self, path: Path, kind: Kind, framework: str) -> Section | None:
+        """As `inherited`; a preset without problems is read once for all loads that share a cache."""
+        if self.cache is None:
+            return self.inherited(path, kind, framework)
+        key = (path, kind, framework)
+        if key not in self.cache:
+            problems, sources = len(self.problems), len(self.sources)
+            tree = self.inherited(path, kind, framework)
+            if tree is None or len(self.problems) > problems:
+                return tree
+            self.cache[key] = (tree, self.sources[sources:])
+            return tree
+        tree, files = self.cache[key]
+        self.sources += files
+        return tree
 
     def _bases(self, own: Section) -> list[Value]:
         """One Value per base, out of `own`, which loses the key."""

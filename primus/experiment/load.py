@@ -11,7 +11,7 @@ from pathlib import Path
 
 from primus.errors import ExperimentError, Origin, UsageError
 from primus.experiment.dialect import MODULE, check_names, read_module, wrap_bare
-from primus.experiment.inherit import Files
+from primus.experiment.inherit import Cache, Files
 from primus.experiment.leaf import NAMES
 from primus.experiment.merge import merge, merge_all
 from primus.experiment.model import Experiment, Section, Tree, Value
@@ -28,13 +28,15 @@ def load(
     sets: Sequence[str] = (),
     framework: str | None = None,
     environ: Mapping[str, str] = os.environ,
+    cache: Cache | None = None,
 ) -> Experiment:
     """The experiment in the file `exp`, or the shipped one of that name, with `--set` options over it.
 
     `framework` is what `--backend` says: it chooses among shipped experiments of one name, and decides for a file
-    that names no framework. Raises ExperimentError with every problem, MissingError when there is no such file.
+    that names no framework. `cache` saves reading presets again when many experiments are loaded. Raises
+    ExperimentError with every problem, MissingError when there is no such file.
     """
-    files = Files(environ)
+    files = Files(environ, cache)
     defaults = _defaults(files)
     default_framework = defaults.pop("framework")
     path = find_experiment(str(exp), framework, _text(default_framework))

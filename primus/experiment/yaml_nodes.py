@@ -5,6 +5,7 @@ Unlike PyYAML's own composer it tells plain scalars from quoted ones, and refuse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -23,6 +24,8 @@ except ImportError:  # PyYAML was built without libyaml
 TAG = "tag:yaml.org,2002:"
 PLAIN = "plain"
 """The tag of a scalar without quotes and without a tag of its own."""
+
+_ENDS = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
 
 _DEEPEST = 50
 """Levels of nesting; far above any experiment, far below what a recursion can hold."""
@@ -48,53 +51,51 @@ class _Composer:
         self.anchors: dict[str, Any] = {}
 
     def document(self) -> Any:
-        self.parser.get_event()  # start of the stream
-        if isinstance(self.parser.peek_event(), yaml.StreamEndEvent):
+        next_event: Callable[[], Any] = self.parser.get_event
+        next_event()  # start of the stream
+        if type(next_event()) is yaml.StreamEndEvent:  # otherwise the start of the document
             return None
-        self.parser.get_event()  # start of the document
-        root = self.node(0)
-        self.parser.get_event()  # end of the document
-        following: Any = self.parser.get_event()
-        if not isinstance(following, yaml.StreamEndEvent):
+        root = self.node(next_event(), 0)
+        next_event()  # end of the document
+        following = next_event()
+        if type(following) is not yaml.StreamEndEvent:
             raise Invalid(following.start_mark.line + 1, "a second document (`---`) starts here; keep one per file")
         return root
 
-    def node(self, depth: int) -> Any:
-        event: Any = self.parser.get_event()
-        start: Any = event.start_mark
-        end: Any = event.end_mark
-        line = start.line + 1
-        if depth > _DEEPEST:
-            raise Invalid(line, f"nested more than {_DEEPEST} levels deep")
-        if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self.anchors:
-                raise Invalid(line, f"*{event.anchor} has no anchor &{event.anchor} before it")
-            return self.anchors[event.anchor]
+    def node(self, event: Any, depth: int) -> Any:
+        kind = type(event)
         node: Any
-        if isinstance(event, yaml.ScalarEvent):
-            node = yaml.ScalarNode(_scalar_tag(event), event.value, start, end, event.style)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node = yaml.SequenceNode(event.tag or "", [], start, None, event.flow_style)
+        if kind is yaml.ScalarEvent:
+            node = yaml.ScalarNode(_scalar_tag(event), event.value, event.start_mark, event.end_mark, event.style)
+        elif kind is yaml.AliasEvent:
+            return self._anchored(event)
+        elif depth > _DEEPEST:
+            raise Invalid(event.start_mark.line + 1, f"nested more than {_DEEPEST} levels deep")
         else:
-            node = yaml.MappingNode(event.tag or "", [], start, None, event.flow_style)
+            maker = yaml.SequenceNode if kind is yaml.SequenceStartEvent else yaml.MappingNode
+            node = maker(event.tag or "", [], event.start_mark, None, event.flow_style)
         if event.anchor is not None:
             self.anchors[event.anchor] = node
-        self._fill(node, depth + 1)
+        if kind is not yaml.ScalarEvent:
+            self._fill(node, depth + 1)
         return node
 
     def _fill(self, node: Any, depth: int) -> None:
-        if isinstance(node, yaml.SequenceNode):
-            while not isinstance(self.parser.peek_event(), yaml.SequenceEndEvent):
-                node.value.append(self.node(depth))
-            self._end(node)
-        elif isinstance(node, yaml.MappingNode):
-            while not isinstance(self.parser.peek_event(), yaml.MappingEndEvent):
-                node.value.append((self.node(depth), self.node(depth)))
-            self._end(node)
-
-    def _end(self, node: Any) -> None:
-        event: Any = self.parser.get_event()
+        """Read the items or pairs of a collection up to its end."""
+        next_event: Callable[[], Any] = self.parser.get_event
+        is_mapping = type(node) is yaml.MappingNode
+        event = next_event()
+        while type(event) not in _ENDS:
+            item = self.node(event, depth)
+            node.value.append((item, self.node(next_event(), depth)) if is_mapping else item)
+            event = next_event()
         node.end_mark = event.end_mark
+
+    def _anchored(self, alias: Any) -> Any:
+        if alias.anchor not in self.anchors:
+            message = f"*{alias.anchor} has no anchor &{alias.anchor} before it"
+            raise Invalid(alias.start_mark.line + 1, message)
+        return self.anchors[alias.anchor]
 
 
 def _scalar_tag(event: Any) -> str:
