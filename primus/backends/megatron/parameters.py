@@ -93,6 +93,8 @@ def complete_values(given: Mapping[str, Any], schema: Schema) -> Values:
         values["vocab_size"] = BYTES + 1
     if values["max_position_embeddings"] is None:
         values["max_position_embeddings"] = values["seq_length"]
+    if values["multi_latent_attention"] and "normalization" not in chosen:
+        values["normalization"] = "RMSNorm"
     if "accumulate_allreduce_grads_in_fp32" not in chosen:
         values["accumulate_allreduce_grads_in_fp32"] = bool(values["bf16"])
     return values

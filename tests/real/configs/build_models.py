@@ -1,4 +1,5 @@
 """Builds the real GPTModel of each preset named on the command line, on the meta device, and prints what it found.
+A name may also be the keys of a model, as JSON.
 
 Run by test_megatron_models.py in a process of its own: megatron.core's groups and the CPU adapter change the process.
 """
@@ -34,27 +35,42 @@ def main(names: list[str]) -> None:
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     parallel_state.initialize_model_parallel()
     tensor_parallel.model_parallel_cuda_manual_seed(1)
-    json.dump({name: facts(name) for name in names}, sys.stdout)
+    found = {name: counts(build(json.loads(name))[0]) if name.startswith("{") else facts(name) for name in names}
+    json.dump(found, sys.stdout)
 
 
-def facts(name: str) -> dict[str, Any]:
-    values = load_preset(find_preset("models", "megatron", name), "models", "megatron").plain()
+def build(values: dict[str, Any]) -> tuple[Any, Any]:
+    """The model, and what it was made from."""
     built = arguments.build({**values, **REQUIRED, **NO_WEIGHTS, **LOCAL}, world_size=1, gpu=False)
     with torch.device("meta"):
         # The vocabulary as it is on the card: without the rows that Megatron adds.
-        gpt = model._chunk(built, values["vocab_size"], None)
+        return model._chunk(built, values["vocab_size"], None), built
+
+
+def facts(name: str) -> dict[str, Any]:
+    gpt, built = build(preset(name))
+    return {
+        **counts(gpt),
+        **layer_kinds(gpt.decoder.layers),
+        "shapes": {key: list(weight.shape) for key, weight in gpt.named_parameters() if ".layers." not in key},
+        "transformer": plain_fields(built.transformer),
+        "rotation": rotation(gpt),
+        "attention": attention(gpt, built.transformer),
+    }
+
+
+def counts(gpt: Any) -> dict[str, Any]:
     weights = dict(gpt.named_parameters())
     return {
         "device": sorted({weight.device.type for weight in weights.values()}),
         "parameters": sum(weight.numel() for key, weight in weights.items() if not key.startswith("mtp.")),
         "prediction": sum(weight.numel() for key, weight in weights.items() if key.startswith("mtp.")),
         "expert_bias": [buffer.numel() for key, buffer in gpt.named_buffers() if key.endswith("expert_bias")],
-        "shapes": {key: list(weight.shape) for key, weight in weights.items() if ".layers." not in key},
-        **layer_kinds(gpt.decoder.layers),
-        "transformer": plain_fields(built.transformer),
-        "rotation": rotation(gpt),
-        "attention": attention(gpt, built.transformer),
     }
+
+
+def preset(name: str) -> dict[str, Any]:
+    return load_preset(find_preset("models", "megatron", name), "models", "megatron").plain()
 
 
 def layer_kinds(layers: Any) -> dict[str, Any]:

@@ -26,13 +26,40 @@ SEQUENCE, BATCH = 16, 2
 ELSEWHERE = {"moe_layer_freq", "moe_grouped_gemm"}
 """A pattern, which shows in the layers; and what the CPU has no kernel for."""
 
+SMALL = {"num_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 100, "max_position_embeddings": 32}
+MIXTURE = SMALL | {"swiglu": True, "add_bias_linear": False, "num_experts": 4, "moe_router_topk": 2}
+LATENT = SMALL | {"multi_latent_attention": True, "kv_lora_rank": 16, "qk_head_dim": 8, "v_head_dim": 16}
+UNUSUAL = {
+    "GPT-2": SMALL,
+    "untied, without biases": SMALL | {"untie_embeddings_and_output_weights": True, "add_bias_linear": False},
+    "rotary, gated, default width": SMALL | {"position_embedding_type": "rope", "swiglu": True},
+    "quick GELU, RMS norm": SMALL | {"quick_geglu": True, "normalization": "RMSNorm", "ffn_hidden_size": 96},
+    "wide heads in groups": SMALL | {"kv_channels": 32, "group_query_attention": True, "num_query_groups": 2},
+    "biases of queries, keys and values": SMALL | {"add_bias_linear": False, "add_qkv_bias": True},
+    "norms of queries and keys": SMALL | {"qk_layernorm": True},
+    "gate on the attention": SMALL | {"attention_output_gate": True},
+    "experts in every other layer": MIXTURE | {"moe_layer_freq": "[0]+[1]", "moe_ffn_hidden_size": 32},
+    "shared expert with a gate": MIXTURE | {"moe_shared_expert_intermediate_size": 48, "moe_shared_expert_gate": True},
+    "latent attention without norms": LATENT | {"qk_pos_emb_head_dim": 8, "kv_channels": 16},
+    "latent attention with latent queries": LATENT | {"q_lora_rank": 24, "qk_layernorm": True, "kv_channels": 16},
+    "two more tokens predicted": MIXTURE | {"position_embedding_type": "rope", "mtp_num_layers": 2},
+}
+"""Models that no preset has, each with a part that the count must know."""
+
 models = pytest.mark.parametrize("name", CARDS)
 
 
 @pytest.fixture(scope="module")
 def built():
     """What build_models.py found in each model, by name."""
-    command = [sys.executable, "-W", "ignore", str(HERE / "build_models.py"), *CARDS]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(HERE / "build_models.py"),
+        *CARDS,
+        *map(json.dumps, UNUSUAL.values()),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-4000:]
@@ -69,6 +96,13 @@ def test_the_count_from_the_keys_is_that_of_the_model(name, model):
     bias, total = model["expert_bias"], experts(name)
     assert counted.total == model["parameters"] + sum(bias[:total])
     assert counted.multi_token_prediction == model["prediction"] + sum(bias[total:])
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_the_count_knows_parts_that_no_preset_has(name, built):
+    model = built[json.dumps(UNUSUAL[name])]
+    counted = count_parameters(complete_values(UNUSUAL[name], BACKEND.schema()))
+    assert (counted.total, counted.multi_token_prediction) == (model["parameters"], model["prediction"])
 
 
 def experts(name):
