@@ -8,6 +8,7 @@ dataclasses do not state stand in megatron_keys.yaml, what Primus says to other 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import typing
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -91,7 +92,7 @@ def _settings_fields() -> dict[str, tuple[str, dataclasses.Field[Any], Any, str]
     hints = typing.get_type_hints(SETTINGS)
     found = {}
     for owner in SETTINGS.__mro__[1:-1]:
-        documented = read_fields(owner.__name__, Path(settings.__file__))
+        documented = read_fields(owner.__name__, Path(inspect.getfile(owner)))
         group = owner.__name__.removesuffix("Settings").lower()
         for field in dataclasses.fields(owner):  # type: ignore[arg-type]  # every base is a dataclass
             found[field.name] = (group, field, hints[field.name], documented[field.name].doc)

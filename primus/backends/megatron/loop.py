@@ -14,6 +14,7 @@ import torch
 from primus.backends.megatron import checkpoint_folder, data, metrics, topology
 from primus.backends.megatron.arguments import Arguments
 from primus.backends.megatron.checkpoint import Checkpoints
+from primus.backends.megatron.expert_load import watch_experts
 from primus.backends.megatron.forward import Losses, forward_backward
 from primus.backends.megatron.model import count_parameters, padded_vocabulary
 from primus.backends.megatron.optimizer import Step, loss_scale, take_step
@@ -22,6 +23,7 @@ from primus.backends.megatron.state import assemble
 from primus.backends.megatron.tokenizer import tokenizer_of, vocabulary_size
 from primus.backends.worker import Worker
 from primus.errors import PrimusError
+from primus.metrics.monitor import Monitor
 
 
 class Diverged(PrimusError):
@@ -47,6 +49,7 @@ class Loop:
         self._progress = self._training.progress
         self._reports = worker.rank == arguments.layout.reporting_rank
         self._describe_model()
+        self._expert_load = watch_experts(self._training)
         self._checkpoints = Checkpoints(checkpoint_folder.of(worker.experiment), self._training)
         self._say(start_from(self._checkpoints, self._training, worker.resume, worker.run_dir.id))
         self._data = data.build_datasets(arguments, tokenizer, worker.experiment.folder / "data-cache")
@@ -57,16 +60,18 @@ class Loop:
             self._say(f"Nothing left to do: step {self._progress.step} of {last} is done.")
             return
         batches = self._batches(self._data.train, consumed=self._progress.samples)
-        clock = metrics.Clock(self._arguments)
+        monitor = metrics.make_monitor(self._worker, self._training, reports=self._reports)
+        batches = [None if each is None else monitor.timed(each) for each in batches]
         with self._garbage():
             while self._progress.step < last:
+                monitor.step_begins()
                 losses, step = self._train_step(batches)
-                clock.step_done()
+                monitor.step_done()
                 if self._progress.step % self._settings.log_interval == 0 or self._progress.step == last:
-                    self._report(losses, step, clock)
+                    self._report(losses, step, monitor)
                 else:
                     metrics.forget_auxiliary_losses(self._arguments)
-                with clock.pause():
+                with monitor.pause():
                     self._between_steps()
                 if self._asked_to_stop():
                     break
@@ -104,11 +109,15 @@ class Loop:
             "leaves such steps out."
         )
 
-    def _report(self, losses: Losses, step: Step, clock: metrics.Clock) -> None:
+    def _report(self, losses: Losses, step: Step, monitor: Monitor) -> None:
         loss = metrics.mean_loss(losses)
-        more = metrics.auxiliary_losses(self._arguments, self._progress.step) | clock.report()
+        more = metrics.auxiliary_losses(self._arguments, self._progress.step)
+        more |= monitor.report(self._progress.step, loss)
+        imbalance = None if self._expert_load is None else self._expert_load.report()
         if not self._reports or loss is None:
             return
+        if imbalance is not None:
+            more["moe_imbalance"] = imbalance
         if self._arguments.optimizer.fp16:
             more["loss_scale"] = loss_scale(self._training.optimizer)
         if step.zeros is not None:
@@ -177,6 +186,7 @@ class Loop:
             self._worker.describe_model(
                 parameters=parameters, vocab_size=self._training.vocabulary, padded_vocab_size=rows
             )
+            self._worker.report_to(self._settings)
 
     def _say(self, sentence: str) -> None:
         """A line in the log that is shown."""

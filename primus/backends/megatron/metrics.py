@@ -1,8 +1,7 @@
-"""What the loop reports of a step: the loss of all replicas, auxiliary losses, speed and averages."""
+"""What the loop reports of a step: the loss of all replicas, auxiliary losses, and what measures the rest."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -12,7 +11,15 @@ from megatron.core.num_microbatches_calculator import get_num_microbatches
 from megatron.core.transformer.moe.moe_utils import clear_aux_losses_tracker, track_moe_metrics
 from megatron.core.transformer.multi_token_prediction import MTPLossLoggingHelper
 
+from primus.backends.megatron import BACKEND
 from primus.backends.megatron.arguments import Arguments
+from primus.backends.megatron.parameters import complete_values
+from primus.backends.megatron.shape import shape_of
+from primus.backends.megatron.state import Training
+from primus.backends.worker import Worker
+from primus.metrics.accelerators import Precision
+from primus.metrics.flops import training_flops
+from primus.metrics.monitor import Monitor
 
 _BALANCING = {
     "aux_loss": "load_balancing_loss",
@@ -22,57 +29,42 @@ _BALANCING = {
 """Kind of load balancing → the name under which megatron tracks its loss."""
 
 
-class Clock:
-    """Wall time per step and tokens per second: since the last report, and on average."""
-
-    def __init__(self, arguments: Arguments) -> None:
-        settings = arguments.settings
-        self._tokens = arguments.global_batch_size * settings.seq_length
-        self._skip = settings.log_avg_skip_iterations
-        self._reset = settings.log_avg_reset_interval
-        self._seen = 0
-        self._lap = _Lap()
-        self._average = _Lap()
-
-    def step_done(self) -> None:
-        self._seen += 1
-        self._lap.steps += 1
-        self._average.steps += 1
-        if self._seen == self._skip or (self._reset and (self._seen - self._skip) % self._reset == 0):
-            self._average = _Lap()
-
-    def pause(self) -> _Pause:
-        """A context whose time does not count: saving, evaluation."""
-        return _Pause((self._lap, self._average))
-
-    def report(self) -> dict[str, float]:
-        """Metrics since the last report; starts the next lap."""
-        lap, self._lap = self._lap, _Lap()
-        metrics = {"step_time": lap.per_step(), "tokens_per_second": self._tokens / lap.per_step()}
-        if self._average.steps and self._seen > self._skip:
-            metrics["tokens_per_second_average"] = self._tokens / self._average.per_step()
-        return metrics
+def make_monitor(worker: Worker, training: Training, *, reports: bool) -> Monitor:
+    """What measures this process; `reports` in the one that records."""
+    arguments, settings = training.arguments, training.arguments.settings
+    values = complete_values(worker.experiment.plain(), BACKEND.schema())
+    monitor = Monitor(
+        tokens_per_step=arguments.global_batch_size * settings.seq_length,
+        devices=worker.world_size,
+        flops_per_token=training_flops(shape_of(values, vocabulary=training.vocabulary)),
+        precision=_precision(arguments.transformer),
+        device=training.device,
+        reports=reports,
+        skip=settings.log_avg_skip_iterations,
+        reset=settings.log_avg_reset_interval,
+    )
+    _tell_own_work(arguments.transformer, monitor)
+    return monitor
 
 
-class _Lap:
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.steps = 0
+def _precision(config: Any) -> Precision:
+    """What most of the multiplications are done in."""
+    if config.fp8:
+        return "fp8"
+    if config.bf16 or config.fp16:
+        return "bf16" if config.bf16 else "fp16"
+    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "fp32"
 
-    def per_step(self) -> float:
-        return (time.perf_counter() - self.start) / max(1, self.steps)
 
+def _tell_own_work(config: Any, monitor: Monitor) -> None:
+    """A process' own work in a step ends where its gradients meet those of the others."""
+    finalize = config.finalize_model_grads_func
 
-class _Pause:
-    def __init__(self, laps: tuple[_Lap, ...]) -> None:
-        self._laps = laps
+    def finalize_model_grads(*arguments: Any, **options: Any) -> None:
+        monitor.waits_from_here()
+        finalize(*arguments, **options)
 
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        for lap in self._laps:
-            lap.start += time.perf_counter() - self._began
+    config.finalize_model_grads_func = finalize_model_grads
 
 
 def mean_loss(losses: list[dict[str, torch.Tensor]]) -> float | None:

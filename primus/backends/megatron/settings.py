@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from primus.metrics.settings import MetricsSettings
+
 
 def _number(default: Any, *, minimum: float | None = None, maximum: float | None = None, above: bool = False) -> Any:
     """A field with bounds, inclusive unless `above`, for the schema."""
@@ -286,5 +288,6 @@ class TrainingSettings(
     DataSettings,
     CheckpointSettings,
     LogSettings,
+    MetricsSettings,
 ):
     """All keys of the loop. The class in which a field stands is its group."""

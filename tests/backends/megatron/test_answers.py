@@ -93,7 +93,7 @@ def test_renamed_keys_lead_to_a_key(schema: Schema) -> None:
         ("enable_primus_turbo: true", ["warning"]),
         ("use_turbo_deepep: true", ["warning"]),
         ("stderr_sink_level: DEBUG", ["warning"]),
-        ("wandb_project: Primus", ["warning"]),
+        ("tensorboard_log_interval: 10", ["warning"]),
         ("GPU_MAX_HW_QUEUES: 4", ["warning"]),
         ("ckpt_format: torch", ["warning"]),
         ("cuda_graph_impl: local", ["warning"]),

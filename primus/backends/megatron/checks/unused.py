@@ -30,6 +30,10 @@ def _off(key: str, *keys: str) -> Switch:
     return Switch(reads=(key,), off=lambda f: not f[key], without=f"without {key}", keys=keys)
 
 
+def _on(key: str, *keys: str) -> Switch:
+    return Switch(reads=(key,), off=lambda f: bool(f[key]), without=f"with {key}: true; set it to false", keys=keys)
+
+
 SWITCHES = (
     _off(
         "multi_latent_attention",
@@ -166,6 +170,9 @@ SWITCHES = (
         keys=("lr_wsd_decay_iters", "lr_wsd_decay_style"),
     ),
     _off("manual_gc", "manual_gc_interval"),
+    _on("disable_tensorboard", "tensorboard_dir"),
+    _on("disable_wandb", "wandb_project", "wandb_exp_name", "wandb_entity", "wandb_save_dir"),
+    _on("disable_mlflow", "mlflow_experiment_name", "mlflow_run_name"),
     Switch(
         reads=("train_data_path",),
         off=lambda f: bool(f.train_data_path),

@@ -86,6 +86,11 @@ def test_all_problems_are_found_at_once(experiment: Make) -> None:
     ("changes", "key", "words"),
     [
         ({"q_lora_rank": 32}, "q_lora_rank", "q_lora_rank has no effect without multi_latent_attention"),
+        (
+            {"disable_wandb": True, "wandb_project": "llama"},
+            "wandb_project",
+            "wandb_project has no effect with disable_wandb: true; set it to false",
+        ),
         ({"rope_type": "rope"}, "rope_type", "without multi_latent_attention"),
         ({"num_query_groups": 2}, "num_query_groups", "without group_query_attention"),
         (
