@@ -1,14 +1,12 @@
-"""The ready experiments check clean, fit where they say, and are listed by `primus models` and docs/models.md."""
+"""The ready experiments check clean and fit where they say."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from primus.backends.prepare import prepare
-from primus.commands.models import USABLE, app, gpus_of
+from primus.commands.models import USABLE, gpus_of
 from primus.experiment.paths import configs_dir, frameworks, shipped
 from primus.job import Resources
 
@@ -87,42 +85,6 @@ def test_prepared_data_replaces_the_generated_numbers_through_the_environment():
     assert found["mock_data"] is False
     assert found["train_data_path"] == "/data/text"
     assert found["tokenizer_model"] == "/data/tokenizer"
-
-
-def listed(*options):
-    result = CliRunner().invoke(app, options)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def test_models_lists_every_experiment():
-    rows = json.loads(listed("--json"))
-    assert sorted(f"{row['backend']}/{row['name']}" for row in rows) == sorted(EVERY)
-
-
-def test_models_says_what_a_model_is_and_what_it_fits_on():
-    rows = {row["name"]: row for row in json.loads(listed("--json"))}
-    assert rows["deepseek_v3"] == {
-        "name": "deepseek_v3",
-        "backend": "megatron",
-        "parameters": 671_026_419_200,
-        "active_parameters": 37_552_297_472,
-        "layers": 61,
-        "context": 163_840,
-        "accelerator": "MI300X",
-        "gpus": 128,
-    }
-
-
-def test_the_list_does_not_depend_on_the_environment(monkeypatch):
-    before = listed()
-    monkeypatch.setenv("PRIMUS_MOCK_DATA", "no")
-    assert listed() == before
-
-
-def test_the_table_in_the_documentation_is_what_the_command_prints():
-    shown = (ROOT / "docs/models.md").read_text().split("```text\n")[1].split("```")[0]
-    assert shown == listed(), "paste the output of `primus models` into docs/models.md"
 
 
 def test_configs_are_where_the_package_finds_them():
