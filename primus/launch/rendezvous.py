@@ -174,11 +174,13 @@ def _read_line(connection: socket.socket) -> str:
 def _answer(connections: list[socket.socket], answer: dict[str, Any]) -> None:
     """Tell all nodes, and wait until each has closed its end: then the port is free for torchrun at once."""
     text = json.dumps(answer).encode() + b"\n"
-    for connection in connections:
-        connection.sendall(text)
-    for connection in connections:
-        connection.settimeout(_PATIENCE)
-        connection.recv(1)
+    try:
+        for connection in connections:
+            connection.sendall(text)
+        for connection in connections:
+            connection.recv(1)
+    except OSError as error:
+        raise ServiceError(f"a node went away before training could start: {error}") from None
 
 
 def _resolve(address: str, port: int | None) -> list[str]:
