@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from primus import metrics
 from primus.backends import megatron
 from primus.backends.megatron import BACKEND, keys
 from primus.experiment.domain import fit
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.real
 
 SCHEMA = BACKEND.schema()
 PACKAGE = Path(megatron.__file__).parent
+METRICS = Path(metrics.__file__).parent
 
 TINY: dict[str, Any] = {
     "num_layers": 4,
@@ -243,16 +245,15 @@ def test_the_key_reaches_the_fields_that_the_schema_names(name: str) -> None:
 
 @cache
 def _read_by_our_code() -> frozenset[str]:
-    """Settings that primus/backends/megatron reads: `settings.x`, or the plain value by its name."""
+    """Settings that the loop and its metrics read: `settings.x`, or the plain value by its name."""
     found = set()
-    for path in PACKAGE.glob("*.py"):
-        if path.name in ("settings.py", "keys.py"):
+    for path in (*PACKAGE.glob("*.py"), *METRICS.rglob("*.py")):
+        if path.name == "keys.py" or path == PACKAGE / "settings.py":
             continue
+        owners = ("settings", "_settings", "self") if path == METRICS / "settings.py" else ("settings", "_settings")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
-                case ast.Attribute(
-                    value=ast.Name(id="settings") | ast.Attribute(attr="settings" | "_settings"), attr=name
-                ):
+                case ast.Attribute(value=ast.Name(id=owner) | ast.Attribute(attr=owner), attr=name) if owner in owners:
                     found.add(name)
                 case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=str(name)), *_]):
                     found.add(name)

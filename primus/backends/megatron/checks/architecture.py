@@ -120,6 +120,11 @@ RULES = (
         say="glu_linear_offset works with quick_geglu only.",
     ),
     Rule(
+        keys=("activation_func_fp8_input_store", "swiglu"),
+        when=lambda f: f.activation_func_fp8_input_store and not f.swiglu,
+        say="activation_func_fp8_input_store works with swiglu only.",
+    ),
+    Rule(
         keys=("use_te_activation_func", "swiglu", "bias_swiglu_fusion", "bias_gelu_fusion", "quick_geglu"),
         when=lambda f: (
             f.use_te_activation_func

@@ -89,12 +89,10 @@ RULES = (
             "moe_router_topk",
             "moe_router_score_function",
             "moe_router_pre_softmax",
-            "num_experts",
             "moe_router_load_balancing_type",
         ),
         when=lambda f: (
-            f.num_experts is not None
-            and f.moe_router_topk == 1
+            f.moe_router_topk == 1
             and f.moe_router_score_function == "softmax"
             and not f.moe_router_pre_softmax
             and balancing(f) != ["sinkhorn"]
@@ -132,8 +130,12 @@ RULES = (
     ),
     Rule(
         keys=("moe_router_load_balancing_type", "moe_aux_loss_coeff"),
-        when=lambda f: isinstance(f.moe_router_load_balancing_type, list) and len(balancing(f)) != len(coefficients(f)),
-        say="moe_router_load_balancing_type lists several losses; moe_aux_loss_coeff must list a weight for each.",
+        when=lambda f: (
+            isinstance(f.moe_router_load_balancing_type, list) != isinstance(f.moe_aux_loss_coeff, list)
+            or len(balancing(f)) != len(coefficients(f))
+        ),
+        say="moe_router_load_balancing_type and moe_aux_loss_coeff go together: one loss and one weight, or a list of "
+        "losses and a list with a weight for each.",
     ),
     Rule(  # silent
         keys=("moe_aux_loss_coeff", "moe_router_load_balancing_type", "num_experts"),

@@ -49,6 +49,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"squared_relu": True}, "swiglu", "only one of swiglu"),
     ({"activation_func_clamp_value": 7.0}, "activation_func_clamp_value", "quick_geglu only"),
     ({"glu_linear_offset": 1.0}, "glu_linear_offset", "quick_geglu only"),
+    ({"activation_func_fp8_input_store": True, "swiglu": None}, "activation_func_fp8_input_store", "swiglu only"),
     ({"use_te_activation_func": True}, "use_te_activation_func", "set bias_swiglu_fusion"),
     (
         {"mtp_num_layers": 1, "position_embedding_type": "learned_absolute"},
@@ -96,7 +97,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (
         {**MOE, "moe_router_load_balancing_type": ["aux_loss", "seq_aux_loss"]},
         "moe_router_load_balancing_type",
-        "a weight for each",
+        "go together",
     ),
     (
         {**MOE, "moe_router_load_balancing_type": "sinkhorn"},
