@@ -54,9 +54,13 @@ def parse() -> argparse.Namespace:
 
 
 def write_presets(folder: Path) -> None:
-    """A module preset that spells out every key of the backend before it takes on the shipped one."""
-    keys = [key for key in BACKEND.schema().keys.values() if key.default is not None or "none" in key.types]
-    (folder / "every_key.yaml").write_text("".join(f"{key.name}: {format_data(key.default)}\n" for key in keys))
+    """A module preset as upstream's: every key of the backend, and every foreign one at a harmless value."""
+    schema = BACKEND.schema()
+    values = {key.name: key.default for key in schema.keys.values() if key.default is not None or "none" in key.types}
+    values |= {
+        name: answer.harmless[-1] for name, answer in schema.answers.items() if answer.harmless and "." not in name
+    }
+    (folder / "every_key.yaml").write_text("".join(f"{name}: {format_data(data)}\n" for name, data in values.items()))
     shipped = configs_dir() / "modules/megatron/pre_trainer.yaml"
     (folder / "module.yaml").write_text(f"extends: [every_key.yaml, {shipped}]\n")
 
