@@ -43,6 +43,7 @@ class Screen:
         self._line = LiveLine(job, styled=not environ.get("NO_COLOR")) if self._live else None
         self._metrics = Metrics(run_dir.metrics) if self._live else None
         self._drawn = 0.0
+        self._shown = ""
 
     def update(self) -> None:
         """Show what is new."""
@@ -52,7 +53,7 @@ class Screen:
         for _ in range(_CHUNKS_PER_TURN):
             if not self._show_logs():
                 break
-        if self._live and time.monotonic() - self._drawn > _REFRESH:
+        if self._live and time.monotonic() - self._drawn > _REFRESH and self._live_text() != self._shown:
             self._write(b"")
 
     def note(self, text: str) -> None:
@@ -91,14 +92,16 @@ class Screen:
         mark = f"[rank {rank}] ".encode()
         return b"".join(mark + line for line in lines.splitlines(keepends=True))
 
+    def _live_text(self) -> str:
+        return self._line.text(shutil.get_terminal_size().columns - 1) if self._line and self._live else ""
+
     def _write(self, lines: bytes) -> None:
         """Put lines out, and the live line below them."""
         if self._gone:
             return
         if self._line is not None:
-            live = self._line.text(shutil.get_terminal_size().columns - 1) if self._live else ""
-            lines = _CLEAR.encode() + lines + live.encode()
-            self._drawn = time.monotonic()
+            self._shown, self._drawn = self._live_text(), time.monotonic()
+            lines = _CLEAR.encode() + lines + self._shown.encode()
         try:
             self._stream.flush()
             _write_all(self._stream.fileno(), lines)
