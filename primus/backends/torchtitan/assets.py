@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from primus.backends.worker import Worker
@@ -27,18 +26,17 @@ def local_folder(name: str, worker: Worker, *, weights: bool) -> str:
             f"model.hf_assets_path: {name} is not a folder here. It holds the tokenizer: tokenizer.json and "
             "tokenizer_config.json. A repository of the Hugging Face Hub (ORGANIZATION/NAME) is downloaded."
         )
-    if worker.local_rank == 0:
-        return _download(name, (*_TOKENIZER, *(_WEIGHTS if weights else ())))
-    return _await_download(name)
+    patterns = [*_TOKENIZER, *(_WEIGHTS if weights else ())]
+    return _download(name, patterns) if worker.local_rank == 0 else _await_download(name, patterns)
 
 
-def _download(repository: str, patterns: Sequence[str]) -> str:
+def _download(repository: str, patterns: list[str]) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     print(f"Takes {repository} from the Hugging Face Hub, or from its cache here")
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=list(patterns)))
+        folder = Path(snapshot_download(repository, allow_patterns=patterns))
     except (GatedRepoError, RepositoryNotFoundError) as error:
         reason = "needs a token of an account that may read it: set HF_TOKEN"
         raise MissingError(f"model.hf_assets_path: {repository} does not exist on the Hub, or {reason}.") from error
@@ -51,7 +49,7 @@ def _download(repository: str, patterns: Sequence[str]) -> str:
     return str(folder)
 
 
-def _await_download(repository: str) -> str:
+def _await_download(repository: str, patterns: list[str]) -> str:
     """Until the first process of this node has it: a thousand processes that ask the Hub are turned away."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -59,10 +57,10 @@ def _await_download(repository: str) -> str:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         try:
-            folder = Path(snapshot_download(repository, local_files_only=True))
+            folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+            if all((folder / name).is_file() for name in _TOKENIZER):
+                return str(folder)
         except LocalEntryNotFoundError:
-            folder = Path("/nonexistent")
-        if all((folder / name).is_file() for name in _TOKENIZER):
-            return str(folder)
+            pass  # not yet
         time.sleep(1)
     raise MissingError(f"model.hf_assets_path: the download of {repository} took more than {_PATIENCE} seconds.")
