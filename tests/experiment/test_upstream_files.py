@@ -65,7 +65,16 @@ def test_a_warning_says_where_it_comes_from_and_what_happens(name):
     for warning in checked(name, nodes=CLEAN[name][0]).warnings:
         assert warning.where.line
         assert Path(warning.where.name).parent.name == "upstream"
-        assert re.search("goes on without it|Remove it|learns nothing", warning.message)
+        assert re.search("goes on without it|Remove it|learns nothing|has no effect", warning.message)
+
+
+def test_the_same_is_said_of_a_file_by_its_relative_path(monkeypatch):
+    by_absolute_path = [last_part(problem) for problem in checked("llama2_7B-pretrain").problems]
+    monkeypatch.chdir(FILES)
+    problems = prepare(
+        "llama2_7B-pretrain.yaml", resources=Resources(nproc_per_node=8, accelerator="amd"), environ={}
+    ).problems
+    assert [last_part(problem) for problem in problems] == by_absolute_path
 
 
 def test_fsdp2_is_refused_with_what_to_use_instead():

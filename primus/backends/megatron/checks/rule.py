@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from primus.errors import Origin, Problem
 from primus.experiment import Experiment, Schema, Value
+from primus.experiment.paths import shown
 from primus.job import Resources
 
 
@@ -55,7 +56,7 @@ class Facts(Mapping[str, Any]):
     def place(self, key: str) -> Origin:
         """Where the key was set, or the experiment file when nobody did."""
         value = self.value(key)
-        return value.origin if value else Origin(kind="file", name=str(self._experiment.path))
+        return value.origin if value else Origin(kind="file", name=shown(self._experiment.path))
 
     def blame(self, keys: Iterable[str]) -> str:
         """The key that its author most likely wants to change: the one nearest to the command line."""
@@ -71,7 +72,7 @@ class Facts(Mapping[str, Any]):
         origin = self.place(key)
         if origin.kind != "file":
             return 0
-        return 1 if origin.name == str(self._experiment.path) else 2
+        return 1 if origin.name == shown(self._experiment.path) else 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
