@@ -123,7 +123,8 @@ def _refuse_empty_parts(config: GPTDatasetConfig, sizes: list[int]) -> None:
     whole = [(0.0, 1.0)] * len(_PARTS)
     for name, blend, share, size in zip(_PARTS, sources, config.split_matrix or whole, sizes, strict=True):
         for prefix in blend[0] if blend and share and size else ():
-            lengths = IndexedDataset(prefix).sequence_lengths
+            dataset = IndexedDataset(prefix)  # which owns the memory of the lengths
+            lengths = dataset.sequence_lengths
             first, last = (round(bound * len(lengths)) for bound in share)
             if not lengths[first:last].any():
                 of = f", which is documents {first} to {last} of {len(lengths)}" if config.split else ""
