@@ -131,9 +131,16 @@ def test_a_reader_that_goes_away_is_no_fault():
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"), [("primus ", "train"), ("primus tr", "train"), ("primus train --nno", "--nnodes")]
+    ("words", "offered"),
+    [
+        ("primus ", "train"),
+        ("primus tr", "train"),
+        ("primus train --nno", "--nnodes"),
+        ("primus train --exp llama3_8", "llama3_8B"),
+        ("primus train --exp megatron/llama3_8B --set micro_batch_s", "micro_batch_size="),
+    ],
 )
-def test_the_shell_completes_commands_and_options(words, offered):
+def test_the_shell_completes_commands_options_and_values(words, offered):
     environment = {
         "_PRIMUS_COMPLETE": "complete_bash",
         "COMP_WORDS": words,

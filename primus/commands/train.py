@@ -12,6 +12,7 @@ from primus import __version__
 from primus.backends import registry
 from primus.backends.base import Backend, Resume
 from primus.backends.prepare import prepare
+from primus.commands.completion import complete_experiment, complete_set
 from primus.errors import MissingError
 from primus.experiment import Experiment, dump
 from primus.job import Resources
@@ -25,14 +26,23 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def train(
     exp: Annotated[
-        str, typer.Option(envvar="EXP", metavar="FILE", help="Experiment file, or the name of a shipped one.")
+        str,
+        typer.Option(
+            envvar="EXP",
+            metavar="FILE",
+            help="Experiment file, or the name of a shipped one.",
+            autocompletion=complete_experiment,
+        ),
     ],
     backend: Annotated[
         str | None,
         typer.Option(envvar="BACKEND", metavar="NAME", help="megatron or torchtitan, for a file that names none."),
     ] = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.", autocompletion=complete_set
+        ),
     ] = None,
     nnodes: Annotated[int, typer.Option(envvar="NNODES", min=1, metavar="N", help="Nodes of the job.")] = 1,
     node_rank: Annotated[
