@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +16,9 @@ import typer
 from primus.backends import registry
 from primus.backends.prepare import prepare
 from primus.commands.completion import complete_experiment, complete_key, complete_set
-from primus.errors import ExitStatus, ExperimentError, Problem, UsageError, did_you_mean
+from primus.errors import ExitStatus, ExperimentError, Origin, Problem, UsageError, did_you_mean
 from primus.experiment import Experiment, Schema
+from primus.experiment.paths import shown
 
 if TYPE_CHECKING:
     from primus.experiment.collect import Candidate
@@ -88,7 +90,8 @@ def check(
     out; a preset is known by its place, models/BACKEND/ or modules/BACKEND/."""
     candidates, others = _candidates(paths)
     cache: Cache = {}
-    problems = {str(problem): problem for candidate in candidates for problem in _problems(candidate, cache)}
+    placed = [_placed(problem, candidate) for candidate in candidates for problem in _problems(candidate, cache)]
+    problems = {str(problem): problem for problem in placed}
     found = sorted(problems.values(), key=_place)
     errors = sum(problem.severity == "error" for problem in found)
     if as_json:
@@ -227,6 +230,13 @@ def _problems(candidate: Candidate, cache: Cache) -> Iterable[Problem]:
         return check_schema(preset, registry.get(candidate.framework).schema(), _schemas())
     except ExperimentError as error:
         return error.problems
+
+
+def _placed(problem: Problem, candidate: Candidate) -> Problem:
+    """The problem with the file it is in; one about a key that nobody set has no place of its own."""
+    if problem.where is not None:
+        return problem
+    return replace(problem, where=Origin(kind="file", name=shown(candidate.path)))
 
 
 def _place(problem: Problem) -> tuple[str, int]:
