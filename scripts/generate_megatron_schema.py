@@ -154,7 +154,7 @@ def _answers() -> dict[str, Answer]:
                 message=own.get("message", family.get("message", "")),
                 to=own.get("to", ""),
                 values=tuple((old, new) for old, new in own.get("values", ())),
-                harmless=() if own.get("to") else (None, *(harmless if isinstance(harmless, list) else [harmless])),
+                harmless=(*(() if own.get("to") else (None,)), *harmless),
             )
     return found
 

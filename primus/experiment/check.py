@@ -56,9 +56,11 @@ class _Resolver:
         if key in self.schema.keys or self._is_in_table(key):
             self.found.setdefault(key, []).append(node)
         elif isinstance(node, Value) and (answered := find_answer(key, self.schema)) is not None:
+            if is_harmless(answered.answer, _meant(node)):
+                return
             if answered.answer.action == "renamed":
                 self._rename(key, node)
-            elif not is_harmless(answered.answer, _meant(node)):
+            else:
                 self._answer(node, answered.answer.action, answered.answer.message)
         elif isinstance(node, Value) or not self._is_section(key):
             self._report(node, explain_unknown(key, self.schema, self.others))

@@ -58,8 +58,7 @@ class Answer:
     switch that was inverted). A value that is not listed is kept."""
 
     harmless: tuple[Any, ...] = ()
-    """Values that change nothing and need no answer (for instance False for a switch that is off); for `refuse` and
-    `warn`."""
+    """Values that change nothing and need no answer (for instance False for a switch that is off)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -66,6 +66,7 @@ def test_answers_give_a_reason(schema: Schema) -> None:
     for name, answer in schema.answers.items():
         assert answer.message.endswith("."), name
         assert answer.action == "renamed" or answer.harmless[:1] == (None,), name
+        assert answer.action != "renamed" or answer.to, name
 
 
 def test_renamed_keys_lead_to_a_key(schema: Schema) -> None:
@@ -83,12 +84,16 @@ def test_renamed_keys_lead_to_a_key(schema: Schema) -> None:
         ("disable_last_saving: true", []),
         ("log_avg_skip_iterations: 2", []),
         ("check_for_nan_in_loss: false", ["warning"]),
+        ("recompute_activations: true", ["warning"]),
         # off is harmless
         ("enable_primus_turbo: false", []),
         ("use_turbo_attention: '${PRIMUS_USE_TURBO_ATTENTION:false}'", []),
         ("auto_continue_train: false", []),
         ("lora: {enabled: false}", []),
         ("save: null", []),
+        ("recompute_activations: false\nrecompute_granularity: full", []),
+        ("grad_reduce_in_bf16: false", []),
+        ("batch_size: null\nmicro_batch_size: 2", []),
         # a faster kernel, a report: training goes on without
         ("enable_primus_turbo: true", ["warning"]),
         ("use_turbo_deepep: true", ["warning"]),
