@@ -130,7 +130,7 @@ class Pool:
 
 
 def _start(make_writer: Callable[[], Writer], shards: Sequence[Shard], skip: bool) -> tuple[Connection, ForkProcess]:
-    """A forked process has the shards already, and starts in milliseconds."""
+    """A forked process has the shards already, and starts in milliseconds. The command has no threads yet."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, os.getpid(), make_writer, shards, skip), daemon=True)
