@@ -19,7 +19,7 @@ from primus.backends.megatron import keys
 from primus.backends.megatron.layout import Layout, layout_of
 from primus.backends.megatron.patterns import read_pattern
 from primus.backends.megatron.settings import TrainingSettings
-from primus.errors import ExperimentError, Problem
+from primus.errors import ExperimentError, MissingError, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,8 @@ def build(values: Mapping[str, Any], *, world_size: int, gpu: bool) -> Arguments
         **_derived_model_fields(given, settings, layout, dtype),
         "deallocate_pipeline_outputs": gpu,
     }
+    if model["transformer_impl"] == "local":
+        _require_no_engine(given)
     ddp = {"grad_reduce_in_fp32": dtype is torch.bfloat16}
     return Arguments(
         settings=settings,
@@ -81,6 +83,14 @@ def _implementation(gpu: bool) -> str:
     from megatron.core.models.gpt.gpt_layer_specs import HAVE_TE
 
     return "transformer_engine" if gpu and HAVE_TE else "local"
+
+
+def _require_no_engine(given: Mapping[str, Any]) -> None:
+    """Megatron's own layers ignore what only Transformer Engine can do: MissingError instead of other training."""
+    asked = [key for key in ("fp8", "fp4") if key in given]
+    asked += ["context_parallel_size"] if given.get("context_parallel_size", 1) > 1 else []
+    if asked:
+        raise MissingError(f"{', '.join(asked)} needs Transformer Engine, which is not installed here.")
 
 
 def _routed(given: Mapping[str, Any], config: str, dataclass_type: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from conftest import LLAMA
 
+from primus.errors import MissingError
+
 pytestmark = pytest.mark.real
 
 
@@ -73,3 +75,9 @@ def test_what_megatron_refuses_is_a_problem_of_the_experiment() -> None:
 
     with pytest.raises(ExperimentError, match=r"megatron\.core refuses these settings"):
         built(tensor_model_parallel_size=3, num_query_groups=None, group_query_attention=False)
+
+
+@pytest.mark.parametrize("asked", [{"fp8": "hybrid"}, {"fp4": "e2m1"}, {"context_parallel_size": 2}])
+def test_what_only_transformer_engine_does_is_not_ignored_without_it(asked: dict[str, Any]) -> None:
+    with pytest.raises(MissingError, match=r"needs Transformer Engine, which is not installed here\.$"):
+        built(**asked)

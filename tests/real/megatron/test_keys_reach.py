@@ -37,7 +37,8 @@ TINY: dict[str, Any] = {
 }
 
 MOE = {"num_experts": 8, "moe_router_topk": 2, "add_bias_linear": False}
-FP8 = {"fp8": "hybrid", "fp8_recipe": "tensorwise"}
+TE = {"transformer_impl": "transformer_engine"}
+FP8 = {**TE, "fp8": "hybrid", "fp8_recipe": "tensorwise"}
 SELECTIVE = {"recompute_granularity": "selective"}
 FULL = {"recompute_granularity": "full", "recompute_method": "block", "recompute_num_layers": 1}
 STAGES = {"pipeline_model_parallel_size": 2}
@@ -86,10 +87,12 @@ WITH: dict[str, Mapping[str, Any]] = {
     "num_query_groups": {"group_query_attention": True},
     "fp8_wgrad": FP8,
     "fp8_param_gather": FP8,
-    "fp4_param": {"fp4": "e2m1"},
+    "fp8": TE,
+    "fp4": TE,
+    "fp4_param": {**TE, "fp4": "e2m1"},
     "num_layers_at_start_in_bf16": FP8,
     "num_layers_at_end_in_bf16": FP8,
-    "reuse_grad_buf_for_mxfp8_param_ag": {"fp8": "e4m3", "fp8_param_gather": True},
+    "reuse_grad_buf_for_mxfp8_param_ag": {**TE, "fp8": "e4m3", "fp8_param_gather": True},
     "recompute_granularity": {"recompute_num_layers": 1, "recompute_method": "block"},
     "recompute_method": {"recompute_granularity": "full", "recompute_num_layers": 1},
     "recompute_num_layers": {"recompute_granularity": "full", "recompute_method": "block"},
@@ -113,7 +116,7 @@ WITH: dict[str, Mapping[str, Any]] = {
     "moe_shared_expert_overlap": {**MOE, "moe_token_dispatcher_type": "alltoall"},
     "moe_pad_expert_input_to_capacity": {**MOE, "moe_expert_capacity_factor": 1.0},
     "moe_token_dispatcher_type": MOE,
-    "context_parallel_size": {"transformer_impl": "transformer_engine"},
+    "context_parallel_size": TE,
     "use_te_activation_func": {"bias_gelu_fusion": False},
     "num_experts": {"moe_router_topk": 2, "add_bias_linear": False},
     "q_lora_rank": {"multi_latent_attention": True},
