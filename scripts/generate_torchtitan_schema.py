@@ -34,7 +34,8 @@ NOT_SIZES = {
 """Arguments of models that an experiment can't set as a size, and why."""
 
 _HELP_LIMIT = 200
-_ROW = {"help", "choices", "minimum", "maximum", "above"}
+_ROW = {"help", "choices", "minimum", "maximum", "above", "own"}
+"""`own` marks a switch that torchtitan does not have: Primus' worker reads it, and it is off by default."""
 
 
 def generate() -> tuple[Schema, dict[str, Any]]:
@@ -60,6 +61,9 @@ def _config_keys(fields: list[source.Field], described: Mapping[str, Any]) -> It
     for field in fields:
         types, choices = _types(field.annotation)
         yield _key(field.name, rows.get(field.name, {}), types, choices, field.default, field.help, field.owner)
+    for name, row in rows.items():
+        if row.get("own"):
+            yield _key(name, row, ("bool",), None, False, "", "Primus")
 
 
 def _size_keys(families: Mapping[str, source.Family], described: Mapping[str, Any]) -> Iterator[Key]:

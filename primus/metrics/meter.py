@@ -74,9 +74,10 @@ class Meter:
     def report(self) -> dict[str, float]:
         """Metrics since the last report (see names.py); starts the next interval."""
         lap, self._lap = self._lap, _Lap(self._clock)
-        rate = self._tokens / lap.per_step()
+        step_time = lap.per_step()
+        rate = self._tokens / step_time
         metrics = {
-            "step_time": lap.per_step(),
+            "step_time": step_time,
             "data_time": lap.data / max(1, lap.steps),
             "tokens_per_second": rate,
             "tokens_per_second_per_gpu": rate / self._devices,

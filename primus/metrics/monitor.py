@@ -66,9 +66,10 @@ class Monitor:
         """What follows in this step waits for the slowest process."""
         self._own.stop()
 
-    def step_done(self) -> None:
-        """One step is over."""
-        self._meter.step_done()
+    def step_done(self, count: int = 1) -> None:
+        """A step is over, or several since the last call."""
+        for _ in range(count):
+            self._meter.step_done()
 
     def pause(self) -> AbstractContextManager[None]:
         """Time in here is no time of a step."""

@@ -34,7 +34,8 @@ def job_config(experiment: Experiment, folders: Folders) -> JobConfig:
     # torchtitan joins the two folders, and an absolute second one stands for itself.
     job = {**values.get("job", {}), "dump_folder": str(folders.run)}
     checkpoint = {**values.get("checkpoint", {}), "folder": str(folders.checkpoints)}
-    return _build(JobConfig, {**values, "model": model, "job": job, "checkpoint": checkpoint})
+    metrics = {name: value for name, value in values.get("metrics", {}).items() if name != "enable_mlflow"}
+    return _build(JobConfig, {**values, "model": model, "job": job, "checkpoint": checkpoint, "metrics": metrics})
 
 
 def _build(cls: Any, values: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from primus.backends.torchtitan.saving import AtomicCheckpoints
 from primus.backends.torchtitan.stopping import Diverged, FiniteLoss, StopRequests, all_finite
 from primus.backends.worker import Worker
 from primus.errors import ExperimentError, MissingError, Problem
+from primus.metrics.settings import MetricsSettings
 
 # The Trainer makes its manager of checkpoints by this name, and has no parameter for another one.
 torchtitan.train.CheckpointManager = AtomicCheckpoints
@@ -29,10 +30,11 @@ torchtitan.train.CheckpointManager = AtomicCheckpoints
 class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
     """One rank of a run."""
 
-    def __init__(self, config: JobConfig, worker: Worker, layout: Layout) -> None:
+    def __init__(self, config: JobConfig, worker: Worker, layout: Layout, services: MetricsSettings) -> None:
         super().__init__(config)
         self.worker = worker
         self.layout = layout
+        self.services = services
         self.reports = worker.rank == layout.reporting_rank
         self.first_step: int | None = None
         self.microbatches = 0
@@ -56,7 +58,8 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
     def should_continue_training(self) -> bool:
         if self.first_step is None:
             self.first_step = self.step
-            self.metrics_processor.start(self.step)
+            tokens = self._global_batch_size() * self.job_config.training.seq_len
+            self.metrics_processor.start(self.step, tokens)
         if not super().should_continue_training():
             self.stop_requests.close()
             return False
@@ -68,7 +71,9 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
         return False
 
     def train_step(self, data_iterator: Iterator[Any]) -> None:
+        self.metrics_processor.step_begins()
         super().train_step(data_iterator)
+        self.metrics_processor.step_ends()
         saves = self.checkpointer.will_save(self.step, last=self.step == self.job_config.training.steps)
         if saves or self.metrics_processor.should_log(self.step):
             self._stop_if_diverged(look_at_weights=saves)
@@ -154,8 +159,8 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
                 flavor=self.job_config.model.flavor,
                 sequence_length=training.seq_len,
                 global_batch_size=self._global_batch_size(),
-                flops_per_token=self.metrics_processor.num_flops_per_token,
             )
+            self.worker.report_to(self.services)
 
     def _global_batch_size(self) -> int:
         return int(self.gradient_accumulation_steps * self.job_config.training.local_batch_size * self.layout.data)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from primus.backends.torchtitan import BACKEND
 from primus.backends.torchtitan.assets import local_folder
 from primus.backends.torchtitan.checkpoint_folder import folder_of
-from primus.backends.torchtitan.layout import Layout, layout_of
+from primus.backends.torchtitan.flavors import sizes_of
+from primus.backends.torchtitan.layout import layout_of
+from primus.backends.torchtitan.services import services_of
 from primus.backends.torchtitan.settings import Settings
+from primus.backends.torchtitan.shape import shape_of
 from primus.backends.worker import Worker, run
-from primus.errors import ExperimentError, MissingError
+from primus.errors import ExperimentError
 from primus.experiment import Experiment, resolve
+from primus.metrics.flops import training_flops
 
 
 def train(worker: Worker) -> None:
@@ -24,15 +28,12 @@ def train(worker: Worker) -> None:
     if errors:
         raise ExperimentError(errors)
     settings = Settings(experiment, BACKEND.schema())
-    # Before anything heavy is imported: torchtitan would notice only after the model is built, or not at all.
-    if settings["metrics.enable_wandb"] and find_spec("wandb") is None:
-        raise MissingError("metrics.enable_wandb: the package wandb is not installed here: pip install wandb")
     weights = settings["checkpoint.initial_load_in_hf"] and not settings["checkpoint.initial_load_path"]
     assets = local_folder(settings["model.hf_assets_path"], worker, weights=weights)
-    _train(worker, experiment, layout_of(settings, worker.world_size), assets)
+    _train(worker, experiment, settings, assets)
 
 
-def _train(worker: Worker, experiment: Experiment, layout: Layout, assets: str) -> None:
+def _train(worker: Worker, experiment: Experiment, settings: Settings, assets: str) -> None:
     import torch
 
     if not torch.cuda.is_available():
@@ -48,10 +49,12 @@ def _train(worker: Worker, experiment: Experiment, layout: Layout, assets: str) 
     logs.set_up(log.with_name(f"torchtitan-{log.name}"))
     values = experiment.plain()
     data.register(worker.world_size)
-    model.register(values, build_metrics=partial(_metrics, Metrics, worker, layout))
+    layout = layout_of(settings, worker.world_size)
+    metrics = partial(_metrics, Metrics, worker, layout.reporting_rank, _flops_per_token(settings))
+    model.register(values, build_metrics=metrics)
     folders = Folders(run=worker.run_dir.path, checkpoints=folder_of(experiment), assets=Path(assets))
     config = job_config(experiment, folders)
-    trainer = Trainer(config, worker, layout)
+    trainer = Trainer(config, worker, layout, services_of(settings, os.environ))
     if not torch.cuda.is_available():
         cpu.adjust(trainer.model_parts)
     try:
@@ -68,8 +71,16 @@ def _run(trainer: Any, config: Any) -> None:
         trainer.train()
 
 
-def _metrics(kind: Any, worker: Worker, layout: Layout, *arguments: Any) -> Any:
-    return kind(worker, layout.reporting_rank, arguments[0], arguments[1])
+def _metrics(kind: Any, worker: Worker, reporting_rank: int, flops: int | None, *arguments: Any) -> Any:
+    return kind(worker, reporting_rank, flops, arguments[0], arguments[1])
+
+
+def _flops_per_token(settings: Settings) -> int | None:
+    """By our formula, for torchtitan's own models."""
+    sizes = sizes_of(settings)
+    if sizes is None:
+        return None
+    return training_flops(shape_of(settings["model.name"], sizes, sequence=settings["training.seq_len"]))
 
 
 if __name__ == "__main__":

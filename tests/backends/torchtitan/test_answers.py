@@ -58,7 +58,6 @@ def test_a_file_of_torchtitan_0_1_loads(plain):
         ("training.tensor_parallel_degree=2", {"parallelism": {"tensor_parallel_degree": 2}}),
         ("training.enable_loss_parallel=true", {"parallelism": {"disable_loss_parallel": False}}),
         ("experimental.pipeline_parallel_schedule=gpipe", {"parallelism": {"pipeline_parallel_schedule": "GPipe"}}),
-        ("metrics.rank_0_only=true", {"metrics": {"save_for_all_ranks": False}}),
         ("optimizer.fused=true", {"optimizer": {"implementation": "fused"}}),
         ("optimizer.fused=false", {"optimizer": {"implementation": "foreach"}}),
         ("profiler.profile_freq=7", {"profiling": {"profile_freq": 7}}),
