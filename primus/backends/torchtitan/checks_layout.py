@@ -160,6 +160,16 @@ def _stages(settings: Settings, layout: Layout, sizes: Mapping[str, Any], microb
         yield settings.problem("training.local_batch_size", message)
 
 
+def _precision(settings: Settings, resources: Resources) -> Iterator[Problem]:
+    layout, key = layout_of(settings, resources.world_size), "training.mixed_precision_param"
+    sharded = layout.shard * layout.context > 1
+    if settings[key] == "bfloat16" and not sharded and (layout.tensor > 1 or layout.pipeline > 1):
+        message = (
+            f"torchtitan mixes precisions with FSDP only: without it the model computes in {settings['training.dtype']}"
+        )
+        yield settings.problem(key, message, "warning")
+
+
 def _rotation(settings: Settings, resources: Resources) -> Iterator[Problem]:
     key = "parallelism.context_parallel_rotate_method"
     used = settings["parallelism.context_parallel_degree"] > 1 and settings["validation.enable"]
@@ -198,4 +208,4 @@ def _without_gpu(settings: Settings, resources: Resources) -> Iterator[Problem]:
         yield settings.problem("model.flavor", message)
 
 
-RULES = (_degrees, _batch, _splits, _experts, _pipeline, _rotation, _seed_checkpoint, _without_gpu)
+RULES = (_degrees, _batch, _splits, _experts, _pipeline, _precision, _rotation, _seed_checkpoint, _without_gpu)

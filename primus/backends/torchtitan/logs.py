@@ -14,7 +14,7 @@ _NOISE = (
     "model.safetensors.index.json not found",
     "Pipeline Parallel loss is not visible",
 )
-"""Starts of warnings that need nobody's attention: they concern torchtitan's estimate of the GPU, a way of saving that
+"""Parts of warnings that need nobody's attention: they concern torchtitan's estimate of the GPU, a way of saving that
 was not asked for, and torchtitan's own launcher."""
 
 
@@ -25,7 +25,7 @@ def set_up(path: Path) -> None:
     warning = logging.StreamHandler(sys.stdout)
     warning.setLevel(logging.WARNING)
     warning.setFormatter(logging.Formatter("torchtitan: %(message)s"))
-    warning.addFilter(lambda record: not record.getMessage().startswith(_NOISE))
+    warning.addFilter(lambda record: not any(noise in record.getMessage() for noise in _NOISE))
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     root.handlers[:] = [everything, warning]

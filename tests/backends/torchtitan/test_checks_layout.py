@@ -64,8 +64,8 @@ def test_a_layout_that_can_not_be_is_an_error_at_its_key(problems, sets, gpus, k
         (degrees(context=2), 8),
         (["parallelism.data_parallel_replicate_degree=2"], 8),
         ([*degrees(expert=8), "model.name=deepseek_v3"], 8),
-        ([*degrees(pipeline=2), "parallelism.pipeline_parallel_schedule=ZBVZeroBubble"], 2),
-        ([*degrees(pipeline=2), "parallelism.pipeline_parallel_schedule=interleaved1f1b"], 2),
+        ([*degrees(pipeline=2), "parallelism.pipeline_parallel_schedule=ZBVZeroBubble"], 4),
+        ([*degrees(pipeline=2), "parallelism.pipeline_parallel_schedule=interleaved1f1b"], 4),
     ],
 )
 def test_a_layout_that_can_be_is_no_problem(problems, sets, gpus):
@@ -92,3 +92,10 @@ def test_a_path_that_is_not_here_is_only_warned_of(problems):
     (found,) = problems("training.dataset=text", "training.dataset_path=/nowhere", gpus=1)
     assert found.severity == "warning"
     assert "/nowhere does not exist here" in found.message
+
+
+def test_precision_that_is_not_mixed_is_warned_of(problems):
+    (found,) = problems(*degrees(tensor=2), gpus=2)
+    assert (found.severity, found.key) == ("warning", "training.mixed_precision_param")
+    assert "computes in float32" in found.message
+    assert problems(*degrees(tensor=2), "training.mixed_precision_param=float32", gpus=2) == []
