@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is up to the machine.
+settings.register_profile("primus", deadline=None)
+settings.load_profile("primus")
 
 WORKERS = Path(__file__).parent / "launch" / "workers"
 

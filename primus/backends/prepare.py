@@ -29,6 +29,11 @@ class Prepared:
     def warnings(self) -> list[Problem]:
         return [problem for problem in self.problems if problem.severity == "warning"]
 
+    @property
+    def missing(self) -> list[Problem]:
+        """Paths that are not on this machine."""
+        return [problem for problem in self.problems if problem.severity == "missing"]
+
     def usable(self) -> Experiment:
         """The experiment; ExperimentError with all errors when it has any."""
         if self.errors:
@@ -54,8 +59,14 @@ def prepare(
     experiment, problems = resolve(loaded, backend.schema())
     if any(problem.severity == "error" for problem in problems):  # another backend's keys are named as such
         problems = resolve(loaded, backend.schema(), _other_schemas(backend))[1]
-    found = (*loaded.warnings, *problems, *backend.check(experiment, resources))
-    return Prepared(experiment=experiment, backend=backend, problems=found)
+    wrong = [problem.key for problem in problems if problem.severity == "error"]
+    beyond = [problem for problem in backend.check(experiment, resources) if not _is_about(problem, wrong)]
+    return Prepared(experiment=experiment, backend=backend, problems=(*loaded.warnings, *problems, *beyond))
+
+
+def _is_about(problem: Problem, wrong: Sequence[str]) -> bool:
+    """Whether a problem is about a key whose value was refused already, and is only missing for that."""
+    return any(key == problem.key or key.endswith(f".{problem.key}") for key in wrong)
 
 
 def _other_schemas(backend: Backend) -> list[Schema]:

@@ -40,12 +40,12 @@ def _framework(ctx: Any) -> str | None:
     """The backend of the experiment on the command line, when it can be told."""
     from primus.experiment import load
 
-    given = ctx.params
-    exp = given.get("exp") or given.get("one")
+    exp: str | None = ctx.params.get("exp") or ctx.params.get("one")
+    backend: str | None = ctx.params.get("backend")
     try:
-        return load(exp, framework=given.get("backend")).framework if exp else given.get("backend")
+        return load(exp, framework=backend).framework if exp else backend
     except PrimusError:  # an experiment that is still wrong must not make completion fail
-        return given.get("backend")
+        return backend
 
 
 def _schemas(framework: str | None) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from primus.errors import ExperimentError, Origin, Problem
-from primus.experiment.answers import follow
+from primus.experiment.answers import follow, is_harmless
 from primus.experiment.dialect import MODULE
 from primus.experiment.domain import same
 from primus.experiment.dump import format_data
@@ -113,7 +113,7 @@ def _leaves(tree: Tree, above: tuple[str, ...]) -> list[tuple[tuple[str, ...], V
 
 def _move(key: tuple[str, ...], value: Value, schema: Schema) -> Move | None:
     name, data, passed = follow(".".join(key), schema, value.data)
-    if not passed or name not in schema.keys:
+    if not passed or name not in schema.keys or is_harmless(passed[0], value.data):
         return None
     changed = not same(data, value.data)
     if value.origin.variables and any(answer.values for answer in passed):

@@ -183,10 +183,8 @@ def test_check_json_lists_files_and_problems(write, config):
 
 def test_check_goes_through_folders_and_tells_experiments_presets_and_others_apart(write, config):
     write("conf/sub/good.yaml", GOOD)
-    write(
-        "conf/job.toml",
-        '[model]\nname = "llama3"\nflavor = "debugmodel"\n[training]\nsteps = "ten"\n[lr_scheduler]\nwarmup_steps = 2\n',
-    )
+    job = '[model]\nname = "llama3"\nflavor = "debugmodel"\n[lr_scheduler]\nwarmup_steps = 2\n[training]\n'
+    write("conf/job.toml", job + 'steps = "ten"\n')
     write("conf/broken.yaml", "modules: [\n")
     write("conf/models/torchtitan/mine.yaml", "training: {stepss: 1}\n")
     write("conf/models/other/mine.yaml", "training: {stepss: 1}\n")
@@ -478,3 +476,11 @@ def test_a_problem_about_a_key_that_nobody_set_names_the_file(write, config):
     write("a.yaml", GOOD.replace("warmup_steps: 2", "").replace("good", "a"))
     [line, _] = config("check", "a.yaml").lines
     assert line.startswith("Warning: a.yaml: lr_scheduler.warmup_steps: ")
+
+
+def test_a_value_that_does_not_fit_is_not_reported_as_missing_too(write, config):
+    text = "modules:\n  pre_trainer:\n    framework: megatron\n    model: llama2_7B\n    overrides: {lr: 1, train_iters: ten}\n"
+    checked = config("check", write("a.yaml", text), status=3)
+    assert [line for line in checked.lines if "train_iters" in line] == [
+        "a.yaml:5: modules.pre_trainer.overrides.train_iters: expected a whole number or null, got the text ten"
+    ]
