@@ -78,8 +78,8 @@ def _load(name: str) -> Any:
 def _explain(error: PrimusError) -> str:
     if not isinstance(error, ExperimentError):
         return f"Error: {error}"
-    marks = {"error": "", "warning": "Warning: "}
-    return "\n".join(f"{marks[problem.severity]}{problem}" for problem in error.problems)
+    marks = {"warning": "Warning: "}
+    return "\n".join(f"{marks.get(problem.severity, '')}{problem}" for problem in error.problems)
 
 
 app = typer.Typer(cls=_LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)

@@ -50,6 +50,10 @@ class Origin:
                 return self.name
 
 
+Severity = Literal["error", "warning", "missing"]
+"""`missing` is a path that is not on this machine: a warning, unless training is about to start on it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
     """One thing that is wrong, or doubtful, in an experiment."""
@@ -61,7 +65,7 @@ class Problem:
     message: str
     """What is wrong, what was expected and what to do; without place and key."""
 
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         return ": ".join(str(part) for part in (self.where, self.key, self.message) if part)

@@ -51,7 +51,7 @@ def gpus_of(prepared: Prepared) -> int | None:
         nodes = max(1, count // GPUS_PER_NODE)
         resources = Resources(nnodes=nodes, nproc_per_node=count // nodes, accelerator="amd")
         problems = backend.check(experiment, resources)
-        possible = all(problem.severity == "warning" for problem in problems)
+        possible = all(problem.severity != "error" for problem in problems)
         if possible and backend.memory(experiment, count) <= limit:
             return count
         count *= 2

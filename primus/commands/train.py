@@ -11,7 +11,7 @@ import typer
 from primus import __version__
 from primus.backends import registry
 from primus.backends.base import Backend, Resume
-from primus.backends.prepare import prepare
+from primus.backends.prepare import Prepared, prepare
 from primus.commands.completion import complete_experiment, complete_set
 from primus.errors import MissingError
 from primus.experiment import Experiment, dump
@@ -83,9 +83,7 @@ def train(
         accelerators=find_accelerators(os.environ),
     )
     prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
-    for warning in prepared.warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
-    experiment = prepared.usable()
+    experiment = _usable(prepared, dry_run=dry_run)
     start = _RESUME[resume]
     beginning = _beginning(prepared.backend, experiment, start)
     registry.require_packages(prepared.backend)
@@ -96,6 +94,16 @@ def train(
 
 
 _RESUME: dict[bool | None, Resume] = {None: "auto", True: "require", False: "never"}
+
+
+def _usable(prepared: Prepared, *, dry_run: bool) -> Experiment:
+    """The experiment; warnings are printed. What is missing here ends a training before it starts."""
+    for warning in prepared.warnings + (prepared.missing if dry_run else []):
+        print(f"Warning: {warning}", file=sys.stderr)
+    experiment = prepared.usable()
+    if prepared.missing and not dry_run:
+        raise MissingError("\n".join(str(problem) for problem in prepared.missing))
+    return experiment
 
 
 def _beginning(backend: Backend, experiment: Experiment, resume: Resume) -> str:

@@ -198,3 +198,38 @@ def test_a_workspace_that_cannot_be_written_is_said_before_any_process(train, fo
     assert done.returncode == 4
     assert "can't make the run directory" in done.stderr
     assert "a part of this path is a file" in done.stderr
+
+
+def test_data_that_is_not_here_is_said_before_any_process(train, folder):
+    prepared = (
+        "--exp",
+        "toy.yaml",
+        "--set",
+        "mock_data=false",
+        "--set",
+        "data_path=nowhere/corpus",
+        "--set",
+        "split=99,1,0",
+    )
+    result = train(*prepared)
+    assert result.returncode == 4
+    assert "nowhere/corpus.bin does not exist here" in result.stderr
+    assert "nowhere/corpus.idx does not exist here" in result.stderr
+    assert not (folder / "output").exists()
+
+
+def test_a_dry_run_only_warns_of_data_that_is_not_here(train):
+    result = train(
+        "--exp",
+        "toy.yaml",
+        "--set",
+        "mock_data=false",
+        "--set",
+        "data_path=nowhere/corpus",
+        "--set",
+        "split=99,1,0",
+        "--dry-run",
+    )
+    assert result.returncode == 0
+    assert "Warning: " in result.stderr
+    assert "nowhere/corpus.bin does not exist here" in result.stderr

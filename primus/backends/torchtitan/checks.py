@@ -160,13 +160,13 @@ def _dataloader(settings: Settings) -> Iterator[Problem]:
 
 
 def _paths(settings: Settings) -> Iterator[Problem]:
-    """Paths that are not here. A warning: the training may run on another machine, where its worker looks again."""
+    """Paths that are not here: the training may run on another machine."""
     sections = ["training", *(["validation"] if settings["validation.enable"] else [])]
     keys = [f"{section}.dataset_path" for section in sections]
     for key in (*keys, "checkpoint.initial_load_path", "parallelism.pipeline_parallel_schedule_csv"):
         path = settings[key]
         if path and "://" not in path and not Path(path).exists():
-            yield settings.problem(key, f"{path} does not exist here", "warning")
+            yield settings.problem(key, f"{path} does not exist here", "missing")
 
 
 RULES: tuple[Rule, ...] = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from primus.errors import Problem
+from primus.errors import Problem, Severity
 from primus.experiment import Experiment, Schema
 from primus.experiment.domain import fit
 
@@ -35,7 +35,7 @@ class Settings:
         names = [key.removeprefix(prefix) for key, _ in self.experiment.leaves() if key.startswith(prefix)]
         return {name: self[prefix + name] for name in names if prefix + name in self.schema.keys}
 
-    def problem(self, key: str, message: str, severity: Literal["error", "warning"] = "error") -> Problem:
+    def problem(self, key: str, message: str, severity: Severity = "error") -> Problem:
         """A problem at the place where the value of `key` came from; without a place when nobody set it."""
         found = self.experiment.find(key)
         if found is None:

@@ -76,16 +76,16 @@ def test_the_newest_checkpoint_is_the_experiment_s_own(experiment: Make, tmp_pat
     assert BACKEND.newest_checkpoint(asked) == asked.folder / "checkpoints" / "iter_0000010"
 
 
-def test_paths_that_are_not_here_are_a_warning_at_a_launch(experiment: Make, tmp_path: Path) -> None:
+def test_paths_that_are_not_here_are_found_at_a_launch(experiment: Make, tmp_path: Path) -> None:
     for name in ("a.bin", "a.idx", "b.bin"):
         (tmp_path / name).touch()
     blend = [0.3, "a", 0.7, "b"]
     asked = experiment(mock_data=None, data_path=blend, split="99,1,0", tokenizer_model="tok", load="old")
     found = BACKEND.check(asked, Resources(nproc_per_node=1))
-    assert [(problem.severity, problem.key.rpartition(".")[2], problem.message) for problem in found] == [
-        ("warning", "data_path", "b.idx does not exist here."),
-        ("warning", "tokenizer_model", "tok does not exist here."),
-        ("warning", "load", "old does not exist here."),
+    assert [(problem.severity, problem.key.rpartition(".")[2], problem.message.split(" ")[0]) for problem in found] == [
+        ("missing", "data_path", "b.idx"),
+        ("missing", "tokenizer_model", "tok"),
+        ("missing", "load", "old"),
     ]
     assert BACKEND.check(asked) == []
 

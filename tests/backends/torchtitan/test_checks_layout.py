@@ -88,9 +88,9 @@ def test_what_needs_a_gpu_says_so_without_one(problems, sets, key, message):
     assert not [problem for problem in problems(*sets, gpus=8) if problem.key == key]
 
 
-def test_a_path_that_is_not_here_is_only_warned_of(problems):
+def test_a_path_that_is_not_here_is_found_at_a_launch(problems):
     (found,) = problems("training.dataset=text", "training.dataset_path=/nowhere", gpus=1)
-    assert found.severity == "warning"
+    assert found.severity == "missing"
     assert "/nowhere does not exist here" in found.message
 
 

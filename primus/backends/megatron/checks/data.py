@@ -13,6 +13,8 @@ from primus.errors import Problem
 PER_SPLIT = ("train_data_path", "valid_data_path", "test_data_path")
 PATHS = ("data_path", *PER_SPLIT)
 
+_REMEDIES = dict.fromkeys(PATHS, " `primus data prepare` makes .bin and .idx; the key takes their path without suffix.")
+
 
 def prefixes(data: Any) -> list[str]:
     """The prefixes of a blend: weights and prefixes in turn, or prefixes alone, as a list or as one text."""
@@ -22,7 +24,7 @@ def prefixes(data: Any) -> list[str]:
 
 
 def missing_files(facts: Facts, unusable: frozenset[str]) -> Iterator[Problem]:
-    """Paths that are not here. Warnings: the training may run on another machine, where its workers look again."""
+    """Paths that are not here: the training may run on another machine."""
     data = [key for key in PATHS if key not in unusable]
     others = [key for key in ("tokenizer_model", "load") if key not in unusable and facts[key] is not None]
     paths = [(key, prefix + suffix) for key in data for prefix in prefixes(facts[key]) for suffix in (".bin", ".idx")]
@@ -32,8 +34,8 @@ def missing_files(facts: Facts, unusable: frozenset[str]) -> Iterator[Problem]:
             yield Problem(
                 where=facts.place(key),
                 key=value.path if value else key,
-                message=f"{path} does not exist here.",
-                severity="warning",
+                message=f"{path} does not exist here.{_REMEDIES.get(key, '')}",
+                severity="missing",
             )
 
 
