@@ -479,8 +479,8 @@ def test_a_problem_about_a_key_that_nobody_set_names_the_file(write, config):
 
 
 def test_a_value_that_does_not_fit_is_not_reported_as_missing_too(write, config):
-    text = "modules:\n  pre_trainer:\n    framework: megatron\n    model: llama2_7B\n    overrides: {lr: 1, train_iters: ten}\n"
-    checked = config("check", write("a.yaml", text), status=3)
+    module = "{framework: megatron, model: llama2_7B, overrides: {train_iters: ten}}"
+    checked = config("check", write("a.yaml", f"modules:\n  pre_trainer: {module}\n"), status=3)
     assert [line for line in checked.lines if "train_iters" in line] == [
-        "a.yaml:5: modules.pre_trainer.overrides.train_iters: expected a whole number or null, got the text ten"
+        "a.yaml:2: modules.pre_trainer.overrides.train_iters: expected a whole number or null, got the text ten"
     ]

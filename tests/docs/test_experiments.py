@@ -35,7 +35,7 @@ def test_every_example_of_the_page_does_what_it_says(tmp_path: Path) -> None:
             else:
                 assert squeezed(done.stdout) == squeezed(expected), command
             ran += 1
-    assert ran > 15
+    assert ran > 10
 
 
 def squeezed(text: str) -> str:
