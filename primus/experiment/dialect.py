@@ -38,11 +38,11 @@ class _Reader:
         self.problems.append(Problem(where=node.origin, key=node.path, message=message))
 
 
-def wrap_bare(root: Section, framework: Value) -> Section:
-    """A job file of torchtitan, which has only the framework's own sections, in the shape of an experiment."""
+def wrap_bare(root: Section) -> Section:
+    """A job file, which has only the framework's own sections and perhaps names, in the shape of an experiment."""
     names = {key: node for key, node in root.items() if key in NAMES}
     overrides = Section(root.origin, "", {key: node for key, node in root.items() if key not in NAMES})
-    module = Section(root.origin, "", {"framework": framework, "overrides": overrides})
+    module = Section(root.origin, "", {"overrides": overrides})
     return Section(root.origin, "", {**names, "modules": Section(root.origin, "", {MODULE: module})})
 
 

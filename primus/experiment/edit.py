@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 
@@ -29,8 +30,7 @@ class Text:
     def __init__(self, text: str) -> None:
         self.text = text if text.endswith("\n") or not text else f"{text}\n"
         self.starts = [0]
-        for line in self.text.splitlines(keepends=True):
-            self.starts.append(self.starts[-1] + len(line))
+        self.starts += [found.end() for found in re.finditer("\n", self.text)]
         self.changes: list[tuple[int, int, str]] = []
 
     def line(self, number: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from primus.errors import Problem, did_you_mean
+from primus.experiment.dialect import wrap_bare
 from primus.experiment.files import read
 from primus.experiment.merge import merge_all
 from primus.experiment.model import Section, Value
@@ -29,6 +30,8 @@ class Files:
         self.problems: list[Problem] = []
         self.sources: list[str] = []
         """Every file that was merged, lowest precedence first."""
+        self.has_job_file = False
+        """Whether one of the experiment's files is TOML without `modules`."""
 
     def inherited(self, path: Path, kind: Kind, framework: str, chain: tuple[Path, ...] = ()) -> Section | None:
         """The file merged over its bases: the later base wins over the earlier, the file wins over all."""
@@ -43,6 +46,9 @@ class Files:
                 tree = self.inherited(found, kind, framework, chain)
                 trees += [] if tree is None else [tree]
         self.sources.append(shown(path))
+        if kind == "experiments" and path.suffix == ".toml" and "modules" not in own:
+            self.has_job_file = True
+            own = wrap_bare(own)
         _accept_empty_sections(own)
         return merge_all([*trees, own], self.problems)
 

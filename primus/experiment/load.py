@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from primus.errors import ExperimentError, Origin, UsageError
-from primus.experiment.dialect import MODULE, check_names, read_module, wrap_bare
+from primus.experiment.dialect import MODULE, check_names, read_module
 from primus.experiment.inherit import Cache, Files
 from primus.experiment.leaf import NAMES
 from primus.experiment.merge import merge, merge_all
@@ -43,9 +43,9 @@ def load(
     root = files.inherited(path, "experiments", "")
     if root is None:
         raise ExperimentError(files.problems)
-    if "modules" not in root and path.suffix == ".toml":
-        bare = Origin(kind="default", name="a TOML file without modules")
-        root = wrap_bare(root, _asked(framework) or Value(data=BARE_FRAMEWORK, origin=bare, path="framework"))
+    if files.has_job_file:
+        job_file = Origin(kind="default", name="a TOML file without modules")
+        default_framework = Value(data=BARE_FRAMEWORK, origin=job_file, path="framework")
     options = [parse_set(text, MODULE, environ, files.problems) for text in sets]
     root = merge_all([root, *(option for option in options if option is not None)], files.problems)
     experiment = _assemble(path, root, defaults, _asked(framework), default_framework, files)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import primus
 from primus.errors import MissingError, UsageError, did_you_mean
+from primus.suggest import nearest
 
 Kind = Literal["experiments", "modules", "models"]
 
@@ -92,7 +93,8 @@ def _not_found(name: str, order: list[str]) -> str:
     wanted = stem(Path(name))
     original = _ORIGINAL.fullmatch(wanted)
     model = original["model"] if original else wanted
-    framework = next((each for each in order if each in Path(name).parts), None)
+    # The guide of those scripts misspells a folder: examples/torchtatin/.
+    framework = next((each for each in order if any(nearest(part, [each]) for part in Path(name).parts)), None)
     same = [full for full, ours in names.items() if ours.lower() == model.lower() and full.startswith(framework or "")]
     if same:
         return f"there is no file {name}. Primus ships an experiment for it: --exp {same[0]}"

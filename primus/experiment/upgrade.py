@@ -41,7 +41,8 @@ def upgrade(path: Path, schema: Schema) -> Upgraded:
     above, section = _keys_of(root)
     found = [(value, move) for key, value in _leaves(section, ()) if (move := _move(key, value, schema)) is not None]
     _refuse_doubles(found, section)
-    text = path.read_text(encoding="utf-8-sig")
+    with path.open(encoding="utf-8-sig", newline="") as file:  # the ends of the lines stay as they are
+        text = file.read()
     if found:
         moves = [move for _, move in found]
         try:

@@ -41,6 +41,14 @@ def test_a_yaml_file_may_inherit_from_toml(write):
     assert load("x.yaml").plain() == {"b": 2, "a": 1}
 
 
+def test_job_files_and_experiments_may_inherit_from_each_other(write):
+    write("job.toml", 'exp_name = "j"\n[training]\nsteps = 1\nseq_len = 1\n')
+    write("x.yaml", "bases: job.toml\nmodules: {pre_trainer: {overrides: {training: {steps: 2}}}}")
+    write("again.toml", 'bases = "x.yaml"\n[training]\nsteps = 3\n')
+    assert (load("x.yaml").framework, load("x.yaml").exp_name) == ("torchtitan", "j")
+    assert load("again.toml").plain() == {"training": {"steps": 3, "seq_len": 1}}
+
+
 def test_presets_inherit_too(write):
     write("base.yaml", "layers: 1\nwidth: 1\n")
     write("model.yaml", "extends: [base]\nlayers: 2\n")

@@ -1,10 +1,11 @@
+import contextlib
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from primus.errors import ExperimentError
+from primus.errors import ExperimentError, PrimusError
 from primus.experiment import Answer, Key, Schema, check, load, resolve
 from primus.experiment.upgrade import framework_of, upgrade
 
@@ -139,6 +140,29 @@ def test_variables_stay_as_they_are_written(upgraded):
 def test_everything_else_stays_as_it_is(upgraded):
     text = "a:   [1,\n  2]   # odd\n\n\n'b': \"x\"\nturbo: 1\n"
     assert upgraded(text, "p.yaml") == text
+
+
+def test_windows_line_ends_stay(here):
+    (here / "j.toml").write_bytes(b"[training]\r\nbatch_size = 8\r\nsteps = 1\r\n")
+    assert upgrade(Path("j.toml"), SCHEMA).text == "[training]\r\nlocal_batch_size = 8\r\nsteps = 1\r\n"
+
+
+@given(
+    st.text(alphabet="abc:-[]{}&*!|>'\"#,=.\n ", max_size=40)
+    | st.lists(
+        st.sampled_from(
+            ["training", ".", ": ", "batch_size", "compile", "\n", "  ", "[", "]", "=", "1", "{", "}", "#c", "'"]
+        ),
+        max_size=16,
+    ).map("".join),
+    st.sampled_from([".toml", ".yaml"]),
+)
+def test_any_text_is_upgraded_or_refused(tmp_path_factory, text, suffix):
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_text(text)
+    with contextlib.suppress(PrimusError):
+        new = upgrade(path, SCHEMA)
+        assert new.notes or new.text == text
 
 
 def test_what_moved_is_noted_with_its_line(write):
