@@ -70,6 +70,9 @@ class Job:
     files: Mapping[str, str] = field(default_factory=dict)
     """Text files to write into the run directory before launch, by relative path."""
 
+    shown: Mapping[str, str] = field(default_factory=dict)
+    """What a dry run prints besides: text by its title."""
+
     console_ranks: tuple[int, ...] = (0,)
     """Global ranks whose output the terminal shows."""
 

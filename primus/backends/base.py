@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -37,6 +38,10 @@ class Backend(Protocol):
 
     packages: tuple[str, ...]
     """Top-level import names that the workers need; a missing one is reported before launch."""
+
+    def variant(self, environ: Mapping[str, str]) -> Backend:
+        """The backend as the environment wants it: itself, or one that runs a checkout of the framework."""
+        ...
 
     def schema(self) -> Schema:
         """Every key that an experiment may set."""

@@ -55,7 +55,8 @@ def prepare(
     With a `cache`, presets that several experiments share are read once."""
     loaded = load(exp, sets=sets, framework=framework, environ=environ, cache=cache)
     named = loaded.header["framework"]
-    backend = registry.get(loaded.framework, named.origin if isinstance(named, Value) else None)
+    installed = registry.get(loaded.framework, named.origin if isinstance(named, Value) else None)
+    backend = installed.variant(environ)
     experiment, problems = resolve(loaded, backend.schema())
     if any(problem.severity == "error" for problem in problems):  # another backend's keys are named as such
         problems = resolve(loaded, backend.schema(), _other_schemas(backend))[1]

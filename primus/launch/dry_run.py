@@ -17,10 +17,11 @@ RUN_ID = "TIME-ID"
 
 
 def explain(job: Job, *, beginning: str, environ: Mapping[str, str]) -> str:
-    """The job in four paragraphs. `beginning` says where training would start."""
+    """The job in a few paragraphs. `beginning` says where training would start."""
     sections = {
         "": _facts(job, beginning),
         "Command": [shlex.join(command(job))],
+        **{title: text.splitlines() for title, text in job.shown.items()},
         "Environment that Primus adds": [*_environment(job, environ), *_place(job)],
         "Files that would be written": _files(job),
     }

@@ -5,6 +5,7 @@ The registry finds BACKEND through the entry point; worker.py is what runs insid
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,16 @@ class MegatronBackend:
     """Training with megatron.core."""
 
     name = "megatron"
-    packages = ("torch", "numpy", "psutil", "megatron.core")
+    packages: tuple[str, ...] = ("torch", "numpy", "psutil", "megatron.core")
+
+    def variant(self, environ: Mapping[str, str]) -> MegatronBackend:
+        """The one that runs the Megatron-LM checkout in $MEGATRON_PATH, when that is set."""
+        path = environ.get("MEGATRON_PATH")
+        if not path:
+            return self
+        from primus.backends.megatron.checkout import CheckoutBackend
+
+        return CheckoutBackend(Path(path))
 
     @staticmethod
     @cache

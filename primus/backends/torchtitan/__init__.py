@@ -5,6 +5,7 @@ The registry finds BACKEND through the entry point; worker.py is what runs insid
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,10 @@ class TorchtitanBackend:
 
     name = "torchtitan"
     packages = ("torch", "torchtitan", "tokenizers")
+
+    def variant(self, environ: Mapping[str, str]) -> TorchtitanBackend:
+        """The one that runs the torchtitan checkout in $TORCHTITAN_PATH, when that is set."""
+        return self
 
     @staticmethod
     @cache
