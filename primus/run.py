@@ -143,6 +143,7 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only; choose another `workspace`",
     errno.ENOSPC: "no space left on the device; free some, or choose another `workspace`",
     errno.EDQUOT: "your disk quota is used up; free some space, or choose another `workspace`",
+    errno.ENOENT: "the folder is not there, or not any more",
     errno.ENOTDIR: "a part of this path is a file, not a folder; choose another `workspace`",
     errno.EEXIST: "a file of that name is in the way; choose another `workspace`",
     errno.ENAMETOOLONG: "the path is too long; choose a shorter `workspace` or `exp_name`",

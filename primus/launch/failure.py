@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from primus.errors import MissingError
 from primus.redact import redact_text
 from primus.run import RunDirectory
 
@@ -58,7 +60,10 @@ def record_exit(run_dir: RunDirectory, *, node: int, ended: Ended) -> None:
         "message": describe_status(ended.status),
         "traceback": "",
     }
-    run_dir.write_json(path, failure)
+    try:
+        run_dir.write_json(path, failure)
+    except MissingError as error:  # a full disk must not hide how training ended
+        print(f"Warning: {error}", file=sys.stderr)
 
 
 def describe_status(status: int) -> str:

@@ -73,7 +73,10 @@ class Metrics:
 
     def read(self) -> Iterator[dict[str, Any]]:
         for line in self._follower.read().splitlines():
-            yield json.loads(line)
+            try:
+                yield json.loads(line)
+            except ValueError:  # half a line, from a disk that was full: nothing to show, and no reason to stop
+                continue
 
     def close(self) -> None:
         self._follower.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from primus.backends.worker import PARENT_VARIABLE
+from primus.errors import MissingError
 from primus.job import Job
 from primus.launch import failure as failures
 from primus.launch.render import command, environment
@@ -44,7 +45,10 @@ def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
         record.running(manifest(job, command=argv, environment=workers, started=record.status.started))
         status = _watch(supervisor, screen)
     outcome = _outcome(job, status, supervisor, shown=screen.ranks)
-    record.end(outcome)
+    try:
+        record.end(outcome)
+    except MissingError as error:  # a full disk must not hide how training ended
+        print(f"Warning: {error}", file=sys.stderr)
     if outcome.exit_status:
         print(outcome.text, file=sys.stderr)
     else:

@@ -65,8 +65,8 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if self.asked is not None:  # a signal that came while it was being started
-            self._child.send_signal(signal.SIGTERM)
+        if self.asked is not None:  # signals that came while it was being started
+            self._tell(signal.SIGKILL if self.killed else signal.SIGTERM)
 
     @property
     def pid(self) -> int:

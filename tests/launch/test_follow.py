@@ -85,3 +85,8 @@ def test_metrics_are_read_as_they_come(log):
     assert list(metrics.read()) == [{"step": 1}]
     append(log, b": 2}\n")
     assert list(metrics.read()) == [{"step": 2}]
+
+
+def test_a_broken_line_of_metrics_is_passed_over(log):
+    append(log, b'{"step": 1, "lo{"step": 2}\n{"step": 3}\n')
+    assert list(Metrics(log).read()) == [{"step": 3}]

@@ -53,6 +53,13 @@ def test_a_workers_exit_status_comes_back_with_the_cause(launch, toy, status, ca
     assert str(run.run_dir / "logs/node0/rank0.log") in err
 
 
+def test_a_run_directory_that_goes_away_does_not_hide_the_exit_status(launch):
+    run = launch("die_with_the_disk")
+    status, _, err = run.finish()
+    assert status == 137
+    assert "Warning: can't write" in err
+
+
 def test_a_crash_in_native_code_leaves_the_python_stack_in_the_log(launch):
     run = launch("crash")
     run.finish()

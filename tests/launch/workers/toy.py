@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,13 @@ def refuse(worker: Worker) -> None:
 
 def die(worker: Worker) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_with_the_disk(worker: Worker) -> None:
+    while '"running"' not in worker.run_dir.status.read_text():
+        time.sleep(0.01)
+    shutil.rmtree(worker.run_dir.path)
+    die(worker)
 
 
 def crash(worker: Worker) -> None:
