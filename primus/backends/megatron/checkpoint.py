@@ -4,6 +4,7 @@ The loop calls Checkpoints; checkpoint_folder.py knows the files."""
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from megatron.core.dist_checkpointing.serialization import (
     get_default_save_sharded_strategy,
     load_content_metadata,
 )
+from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
 from megatron.core.dist_checkpointing.strategies.fully_parallel import (
     FullyParallelLoadStrategyWrapper,
     FullyParallelSaveStrategyWrapper,
@@ -37,20 +39,23 @@ class Checkpoints:
     def __init__(self, folder: CheckpointFolder, training: Training) -> None:
         self.folder = folder
         self._training = training
+        self._background = AsyncCallsQueue()
         self.last_step: int | None = None
-        """Step of the newest checkpoint that this run has saved or loaded."""
+        """Step of the newest complete checkpoint that this run has saved or loaded."""
 
     @property
     def last(self) -> Path | None:
         """That checkpoint."""
         return None if self.last_step is None else self.folder.path_of(self.last_step)
 
-    def save(self) -> Path:
-        """Write a checkpoint of the present state; all processes must call it."""
+    def save(self) -> Path | None:
+        """Write a checkpoint of the present state; all processes must call it.
+
+        None with async_save: it is complete when finish() says so. There must be no other unfinished one.
+        """
         training = self._training
         settings, step = training.arguments.settings, training.progress.step
         self._begin(step)
-        partial = self.folder.partial(step)
         group = groups.get_data_parallel_group(with_context_parallel=True)
         strategy = get_default_save_sharded_strategy("torch_dist")
         if settings.ckpt_fully_parallel_save:
@@ -58,13 +63,25 @@ class Checkpoints:
         metadata = _metadata(training)
         described = {key: value for key, value in metadata.items() if key != "dp_cp_group"}
         state = _sharded_state(training, metadata, optimizer=not settings.no_save_optim, rng=not settings.no_save_rng)
-        dist_checkpointing.save(state, str(partial), strategy, content_metadata=described)
-        if dist.get_rank() == 0:
-            self.folder.publish(step, self._facts())
-            self.folder.prune(keep_last=settings.keep_last, retain_interval=settings.save_retain_interval)
-        dist.barrier()
-        self.last_step = step
-        return self.folder.path_of(step)
+        request = dist_checkpointing.save(
+            state,
+            str(self.folder.partial(step)),
+            strategy,
+            async_sharded_save=settings.async_save,
+            content_metadata=described,
+        )
+        publish = partial(self._publish, step, self._facts())
+        if request is None:
+            publish()
+            return self.last
+        request.add_finalize_fn(publish)
+        self._background.schedule_async_request(request)
+        return None
+
+    def finish(self, *, wait: bool = False) -> Path | None:
+        """The checkpoint that was written in the background, when all processes are done with it since the last call;
+        all must call it. With `wait`, as soon as they are."""
+        return self.last if self._background.maybe_finalize_async_calls(blocking=wait) else None
 
     def load(self, step: int, *, source: CheckpointFolder | None = None, weights_only: bool = False) -> list[str]:
         """Continue from the checkpoint of `step`; with `weights_only` it is only where the weights come from.
@@ -99,6 +116,14 @@ class Checkpoints:
         training.progress.samples = loaded["consumed_train_samples"]
         self.last_step = step
         return [] if settings.use_checkpoint_opt_param_scheduler else changes
+
+    def _publish(self, step: int, facts: dict[str, Any]) -> None:
+        settings = self._training.arguments.settings
+        if dist.get_rank() == 0:
+            self.folder.publish(step, facts)
+            self.folder.prune(keep_last=settings.keep_last, retain_interval=settings.save_retain_interval)
+        dist.barrier()
+        self.last_step = step
 
     def _begin(self, step: int) -> None:
         """Make the folder to write into, and see that all processes share it."""

@@ -103,6 +103,7 @@ class Loop:
         if self._settings.on_nan == "skip":
             self._say(f"Warning: {where}: the gradient norm is {step.grad_norm}; the weights stay (on_nan: skip)")
             return
+        self._finish_saving(wait=True)
         raise Diverged(
             f"{where}: the gradient norm is {step.grad_norm}; the weights were not changed and training stops. Last "
             f"good checkpoint: {self._checkpoints.last or 'none'}. A lower lr or clip_grad may help; on_nan: skip "
@@ -129,6 +130,7 @@ class Loop:
         step, settings = self._progress.step, self._settings
         if settings.eval_interval and step % settings.eval_interval == 0:
             self._evaluate("valid", self._data.valid)
+        self._finish_saving()
         if settings.save_interval and step % settings.save_interval == 0:
             self._save()
         if settings.manual_gc and settings.manual_gc_interval and step % settings.manual_gc_interval == 0:
@@ -151,8 +153,16 @@ class Loop:
             self._worker.record(step=self._progress.step, **{f"{name}_loss": loss})
 
     def _save(self) -> None:
+        self._finish_saving(wait=True)
         with _parameters_gathered(self._training.chunks):
-            self._say(f"Saved {self._checkpoints.save()}")
+            saved = self._checkpoints.save()
+        self._say(f"Saved {saved}" if saved else f"Writes the checkpoint of step {self._progress.step} meanwhile")
+
+    def _finish_saving(self, *, wait: bool = False) -> None:
+        """Tell of the checkpoint that was written in the background, if one was."""
+        saved = self._checkpoints.finish(wait=wait)
+        if saved is not None:
+            self._say(f"Saved {saved}")
 
     def _asked_to_stop(self) -> bool:
         """Whether a process has got a signal, the time is up, or exit_interval is reached; all processes agree."""
@@ -172,9 +182,11 @@ class Loop:
         """The test after the last step, and the last checkpoint; an unfinished run always leaves one."""
         if completed and self._settings.eval_interval:
             self._evaluate("test", self._data.test)
+        self._finish_saving(wait=True)
         wanted = not completed or not self._settings.disable_last_saving
         if wanted and self._checkpoints.last_step != self._progress.step:
             self._save()
+            self._finish_saving(wait=True)
 
     def _batches(self, dataset: Any, *, consumed: int = 0) -> list[Any]:
         return [data.batches(dataset, self._arguments, chunk, consumed=consumed) for chunk in self._training.chunks]

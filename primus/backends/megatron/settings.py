@@ -231,6 +231,9 @@ class CheckpointSettings:
     disable_last_saving: bool = False
     """No checkpoint at the end of the training (a key of the original Primus)."""
 
+    async_save: bool = False
+    """Write checkpoints in the background while training goes on; each gets its name when all of it is there."""
+
     no_save_optim: bool = False
     """Leave the optimizer out of checkpoints: such a checkpoint can only be fine-tuned from."""
 

@@ -10,27 +10,56 @@ from conftest import MegatronRun, Start
 
 pytestmark = pytest.mark.real
 
-DROPOUT = {"hidden_dropout": 0.1, "attention_dropout": 0.1}
+DROPOUT = {"hidden_dropout": 0.1, "attention_dropout": 0.1, "eval_interval": 5, "eval_iters": 1}
+DISTRIBUTED = {"use_distributed_optimizer": True}
+
+
+@pytest.fixture(scope="module")
+def distributed(train: Start) -> MegatronRun:
+    """20 steps in two processes that share the optimizer's state, with checkpoints after 10 and 20."""
+    return train("straight-distributed", processes=2, save_interval=10, **DISTRIBUTED)
 
 
 def test_resumed_run_equals_the_straight_one_bitwise(train: Start) -> None:
+    """With dropout, and with evaluations in between."""
     straight = train("straight-dropout", **DROPOUT)
     resumed = train("resumed-dropout", exit_interval=10, **DROPOUT)
     assert list(resumed.metric("loss")) == list(range(1, 11))
-    first = {name: resumed.metric(name) for name in ("loss", "grad_norm", "lr")}
+    first = {name: resumed.metric(name) for name in ("loss", "grad_norm", "lr", "valid_loss")}
     resumed = train("resumed-dropout", **DROPOUT)
     for name, values in first.items():
         assert values | resumed.metric(name) == straight.metric(name)
 
 
-def test_distributed_optimizer_resumes_bitwise(train: Start) -> None:
-    options = {"processes": 2, "use_distributed_optimizer": True}
-    straight = train("straight-distributed", **options)
-    train("resumed-distributed", exit_interval=10, **options)
-    resumed = train("resumed-distributed", **options)
+def test_distributed_optimizer_resumes_bitwise(train: Start, distributed: MegatronRun) -> None:
+    resumed = train("resumed-distributed", processes=2, after=distributed, at=10, **DISTRIBUTED)
     losses = resumed.metric("loss")
     assert list(losses) == list(range(11, 21))
-    assert losses == {step: straight.metric("loss")[step] for step in losses}
+    assert losses == {step: distributed.metric("loss")[step] for step in losses}
+
+
+def test_one_process_goes_on_for_two(train: Start, distributed: MegatronRun) -> None:
+    run = train("two-to-one", after=distributed, at=10, **DISTRIBUTED)
+    assert list(run.metric("loss")) == list(range(11, 21))
+    expected = {step: distributed.metric("loss")[step] for step in range(11, 21)}
+    assert run.metric("loss") == pytest.approx(expected, rel=1e-4)
+
+
+def test_one_process_goes_on_for_a_tensor_parallel_pair(train: Start, straight: MegatronRun) -> None:
+    pair = train("tensor-pair", processes=2, tensor_model_parallel_size=2, exit_interval=10)
+    run = train("tensor-two-to-one", after=pair)
+    assert list(run.metric("loss")) == list(range(11, 21))
+    expected = {step: straight.metric("loss")[step] for step in range(1, 21)}
+    assert pair.metric("loss") | run.metric("loss") == pytest.approx(expected, rel=1e-4)
+
+
+def test_checkpoints_written_in_the_background_hold_the_step_they_are_of(train: Start, straight: MegatronRun) -> None:
+    run = train("background", async_save=True, save_interval=4, exit_interval=10)
+    assert run.checkpoints.steps() == [4, 8, 10]
+    assert run.metric("loss") == {step: straight.metric("loss")[step] for step in range(1, 11)}
+    assert f"Saved {run.checkpoints.path_of(8)}" in run.log()
+    resumed = train("after-background", after=run, at=8, exit_interval=10)
+    assert resumed.metric("loss") == {step: straight.metric("loss")[step] for step in (9, 10)}
 
 
 def test_training_goes_on_with_another_batch_size(train: Start, straight: MegatronRun) -> None:

@@ -33,8 +33,9 @@ def test_time_limit_saves_and_stops(train: Start) -> None:
     assert "exit_duration_in_mins" in run.log()
 
 
-def test_kill_while_saving_leaves_the_checkpoint_before(start: Start, train: Start) -> None:
-    run = start("killed", processes=2, save_interval=1, **ENDLESS)
+@pytest.mark.parametrize("how", ["killed", "killed-in-the-background"])
+def test_kill_while_saving_leaves_the_checkpoint_before(how: str, start: Start, train: Start) -> None:
+    run = start(how, processes=2, save_interval=1, async_save=how != "killed", **ENDLESS)
     partial = run.checkpoints.partial(3)
     _wait_until(run, partial.exists)
     run.kill()
@@ -42,7 +43,7 @@ def test_kill_while_saving_leaves_the_checkpoint_before(start: Start, train: Sta
     assert partial.exists()
     assert run.checkpoints.steps() == [1, 2]
     assert run.checkpoints.damage(2) is None
-    again = train("killed", processes=2, **ENDLESS | {"train_iters": 4})
+    again = train(how, processes=2, **ENDLESS | {"train_iters": 4})
     assert list(again.metric("loss")) == [3, 4]
     assert not partial.exists()
 
