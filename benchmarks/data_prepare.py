@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 COPY = """
@@ -27,15 +29,15 @@ import json, sys, time
 import numpy, torch
 from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 
-started = time.perf_counter()
+started, cpu = time.perf_counter(), time.process_time()
 builder = IndexedDatasetBuilder(sys.argv[2] + ".bin", dtype=numpy.uint16)
 with open(sys.argv[1], encoding="utf-8") as lines:
     for line in lines:
         text = json.loads(line)["text"].encode()
-        {encode}
+        ENCODE
         builder.add_document(tokens, [len(tokens)])
 builder.finalize(sys.argv[2] + ".idx")
-print(time.perf_counter() - started)
+print(time.perf_counter() - started, time.process_time() - cpu)
 """
 
 LISTS = "tokens = torch.IntTensor([*text, 256])"
@@ -44,6 +46,9 @@ LISTS = "tokens = torch.IntTensor([*text, 256])"
 ARRAYS = "tokens = numpy.append(numpy.frombuffer(text, numpy.uint8).astype(numpy.uint16), numpy.uint16(256))"
 """The fastest that such a loop can be."""
 
+COPYING, SLOW_LOOP, FAST_LOOP = "copy of the bytes", "plain loop with lists", "plain loop with numpy"
+OURS = ("primus, 1 worker", "primus, 2 workers")
+
 
 def main() -> None:
     options = parse()
@@ -51,9 +56,10 @@ def main() -> None:
         folder = Path(name)
         corpus = folder / "corpus.jsonl"
         megabytes = generate(corpus, options.megabytes)
-        print(f"{os.cpu_count()} cores; corpus of {megabytes:.0f} MB of JSONL; best of {options.rounds} rounds\n")
-        times = measure(corpus, folder, options.rounds)
-        print_speed(times, megabytes)
+        print(
+            f"{os.cpu_count()} cores; corpus of {megabytes:.0f} MB of JSONL; the quickest of {options.rounds} rounds\n"
+        )
+        print_speed(measure(corpus, folder, options.rounds), megabytes)
         print_memory(folder, (megabytes, options.large))
 
 
@@ -84,33 +90,42 @@ def documents() -> Iterator[str]:
             yield from (text[start : start + 4000] for start in range(0, len(text), 4000))
 
 
-def measure(corpus: Path, folder: Path, rounds: int) -> dict[str, float]:
-    """Best wall time of each, all of them once per round. The plain loops don't count their imports; we do."""
-    times: dict[str, list[float]] = {}
+@dataclass(frozen=True, kw_only=True, order=True)
+class Cost:
+    """What one run took, in seconds."""
+
+    wall: float
+    cpu: float
+
+
+def measure(corpus: Path, folder: Path, rounds: int) -> dict[str, Cost]:
+    """The quickest run of each, all of them once per round. The plain loops don't count their imports; we do."""
+    costs: dict[str, list[Cost]] = {name: [] for name in (COPYING, SLOW_LOOP, FAST_LOOP, *OURS)}
+    costs[SLOW_LOOP].append(loop(LISTS, corpus, folder))
     for _ in range(rounds):
-        times.setdefault("read and copy the bytes", []).append(timed(python(COPY, corpus, folder / "copy")))
-        for name, encode in (("plain loop, lists of ids", LISTS), ("plain loop, numpy", ARRAYS)):
-            loop = subprocess.run(
-                python(PLAIN_LOOP.format(encode=encode), corpus, folder / "loop"), check=True, stdout=subprocess.PIPE
-            )
-            times.setdefault(name, []).append(float(loop.stdout))
-        for workers in (1, 2):
-            command = prepare(corpus, folder / f"primus{workers}", workers)
-            times.setdefault(f"primus, {workers} worker{'s' * (workers > 1)}", []).append(timed(command))
+        costs[COPYING].append(timed(python(COPY, corpus, folder / "copy")))
+        costs[FAST_LOOP].append(loop(ARRAYS, corpus, folder))
+        for workers, name in enumerate(OURS, start=1):
+            costs[name].append(timed(prepare(corpus, folder / f"primus{workers}", workers)))
     check_same(folder / "loop", folder / "primus1", folder / "primus2")
-    return {name: min(values) for name, values in times.items()}
+    return {name: min(runs) for name, runs in costs.items()}
 
 
-def print_speed(times: dict[str, float], megabytes: float) -> None:
-    loop, copy, ours = times["plain loop, numpy"], times["read and copy the bytes"], times["primus, 2 workers"]
-    print(f"{'':26} {'seconds':>8} {'MB/s':>8} {'× plain loop, numpy':>20}")
-    for name, seconds in times.items():
-        print(f"{name:26} {seconds:8.2f} {megabytes / seconds:8.0f} {loop / seconds:20.2f}")
-    print(
-        f"\nprimus with 2 workers: {megabytes / ours / 2:.0f} MB/s per core, {copy / ours / 2:.2f} of the copy's speed;"
-    )
-    lists = times["plain loop, lists of ids"]
-    print(f"{loop / ours:.2f} × the plain loop with numpy, {lists / ours:.2f} × the one with lists (aim 1.6)\n")
+def loop(encode: str, corpus: Path, folder: Path) -> Cost:
+    command = python(PLAIN_LOOP.replace("ENCODE", encode), corpus, folder / "loop")
+    wall, cpu = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.split()
+    return Cost(wall=float(wall), cpu=float(cpu))
+
+
+def print_speed(costs: dict[str, Cost], megabytes: float) -> None:
+    print(f"{'':26} {'seconds':>8} {'MB/s':>8} {'CPU seconds':>12} {'MB per CPU second':>18}")
+    for name, cost in costs.items():
+        print(f"{name:26} {cost.wall:8.2f} {megabytes / cost.wall:8.0f} {cost.cpu:12.2f} {megabytes / cost.cpu:18.0f}")
+    ours = costs[OURS[1]]
+    print(f"\nprimus with 2 workers: {ours.cpu / costs[COPYING].cpu:.1f} times the CPU time of the copy,")
+    for name in (FAST_LOOP, SLOW_LOOP):
+        print(f"{costs[name].wall / ours.wall:6.2f} × the speed of the {name} (aim 1.6)")
+    print()
 
 
 def print_memory(folder: Path, sizes: tuple[float, float]) -> None:
@@ -130,10 +145,12 @@ def prepare(corpus: Path, output: Path, workers: int) -> list[str]:
     return [*command, "--tokenizer", "byte", "--workers", str(workers)]
 
 
-def timed(command: list[str]) -> float:
-    started = time.perf_counter()
+def timed(command: list[str]) -> Cost:
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(wall=time.perf_counter() - started, cpu=cpu)
 
 
 def peak_memory(command: list[str]) -> float:

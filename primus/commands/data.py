@@ -25,19 +25,20 @@ def prepare(
         list[str], typer.Argument(metavar="INPUT...", help="Files, folders (read through), or - for standard input.")
     ],
     output: Annotated[
-        Path, typer.Option(help="What to make: PREFIX.bin and .idx for megatron, a folder for torchtitan.")
+        Path,
+        typer.Option(metavar="PATH", help="What to make: PREFIX.bin and .idx for megatron, a folder for torchtitan."),
     ],
     tokenizer: Annotated[
         str,
-        typer.Option(help="`byte`, a folder with a tokenizer.json or tokenizer.model, or such a file."),
+        typer.Option(metavar="NAME", help="`byte`, a folder with a tokenizer.json or tokenizer.model, or such a file."),
     ],
     format: Annotated[
         Literal["megatron", "torchtitan"], typer.Option(help="Whose training data to make.")
     ] = "megatron",
-    key: Annotated[str, typer.Option(help="Key of the text in a line of JSONL.")] = "text",
+    key: Annotated[str, typer.Option(metavar="KEY", help="Key of the text in a line of JSONL.")] = "text",
     glob: Annotated[
         list[str] | None,
-        typer.Option(help="Only the files of a folder that match, for instance '*.py'. Repeatable."),
+        typer.Option(metavar="PATTERN", help="Only the files of a folder that match, for instance '*.py'. Repeatable."),
     ] = None,
     read_as: Annotated[
         Literal["jsonl", "text"] | None,
@@ -51,7 +52,7 @@ def prepare(
         typer.Option(metavar="TOKEN", help="Token that ends a document. [default: what the tokenizer says]"),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that work at once. [default: one per core]")
+        int | None, typer.Option(min=1, metavar="N", help="Processes that work at once. [default: one per core]")
     ] = None,
     on_error: Annotated[
         Literal["stop", "skip"], typer.Option(help="Stop at the first damaged document, or leave it out and count it.")
