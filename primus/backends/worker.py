@@ -4,7 +4,6 @@ of each backend calls run(); only the standard library and light parts of Primus
 from __future__ import annotations
 
 import argparse
-import ctypes
 import faulthandler
 import json
 import math
@@ -21,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from primus.backends.base import Resume
+from primus.backends.lifeline import die_with_parent
 from primus.errors import ExitStatus, PrimusError
 from primus.experiment import Experiment
 from primus.metrics.settings import MetricsSettings
@@ -29,9 +29,6 @@ from primus.run import RunDirectory, State, write_text
 
 if TYPE_CHECKING:
     from primus.metrics.sinks import Sinks
-
-PARENT_VARIABLE = "PRIMUS_PARENT_PID"
-"""Set by the launcher to its own process id, so that a worker can tell that it has died already."""
 
 _LINE: dict[str, Callable[[float], str]] = {
     "loss": lambda value: f"loss {value:.4f}",
@@ -174,15 +171,6 @@ def _record_failure(worker: Worker, error: Exception, *, status: int) -> None:
     if torchrun_file:
         reply = {"message": message, "extraInfo": {"py_callstack": trace, "timestamp": str(int(now))}}
         write_text(Path(torchrun_file), json.dumps({"message": reply}))
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent goes, however that dies: no training without a launcher."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent and os.getppid() != int(parent):  # it went before the request
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _open_log(path: Path) -> None:

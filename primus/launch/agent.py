@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from primus.backends.worker import PARENT_VARIABLE, die_with_parent
+from primus.backends.lifeline import PARENT_VARIABLE, die_with_parent
 from primus.launch.failure import Ended, first_failure, record_exit
 from primus.launch.supervise import children
 from primus.run import RunDirectory

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from primus.backends.worker import PARENT_VARIABLE
+from primus.backends.lifeline import PARENT_VARIABLE
 from primus.errors import MissingError
 from primus.job import Job
 from primus.launch import failure as failures
 from primus.launch.render import command, environment
 from primus.launch.supervise import Supervisor
 from primus.launch.terminal import Screen
-from primus.manifest import manifest
 from primus.redact import redact_text
 from primus.run import RunDirectory, State, Status, utc_now
 
@@ -42,7 +41,7 @@ def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     screen.note(f"{job.name}: {_describe(job)}\nRun directory: {run_dir.path}")
     with Supervisor() as supervisor:
         supervisor.start(command(job), workers | {PARENT_VARIABLE: str(os.getpid())}, _first_log(job))
-        record.running(manifest(job, command=argv, environment=workers, started=record.status.started))
+        record.running(_manifest(job, argv, workers, record.status.started))
         status = _watch(supervisor, screen)
     outcome = _outcome(job, status, supervisor, shown=screen.ranks)
     try:
@@ -99,6 +98,12 @@ class _Record:
     def _write(self) -> None:
         if self._keep:
             self._run_dir.write_status(self.status)
+
+
+def _manifest(job: Job, argv: Sequence[str], variables: Mapping[str, str], started: str) -> dict[str, Any]:
+    from primus.manifest import manifest  # here, where the workers are on their way already
+
+    return manifest(job, command=argv, environment=variables, started=started)
 
 
 def _watch(supervisor: Supervisor, screen: Screen) -> int:

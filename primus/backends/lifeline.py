@@ -1,0 +1,20 @@
+"""Ties a process to its parent: no training goes on without its launcher. Workers and the torchrun agent call it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+PARENT_VARIABLE = "PRIMUS_PARENT_PID"
+"""Set by a launcher to its own process id, so that what it starts can tell that it has died already."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent goes, however that dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent and os.getppid() != int(parent):  # it went before the request
+        os.kill(os.getpid(), signal.SIGKILL)
