@@ -1,19 +1,15 @@
 """Builds JobConfig and the models' arguments from the values on the command line, and prints what they hold. Run by
-test_keys_reach.py in a process of its own: the CPU adapter changes the process."""
+test_keys_reach.py in a process that has the CPU adapter."""
 
 import dataclasses
 import json
 import sys
 from pathlib import Path
 
-from primus.backends.torchtitan import cpu
+from torchtitan.protocols.train_spec import get_train_spec
 
-cpu.install()
-
-from torchtitan.protocols.train_spec import get_train_spec  # noqa: E402
-
-from primus.backends.torchtitan.job_config import Folders, job_config  # noqa: E402
-from primus.backends.torchtitan.model import custom_arguments  # noqa: E402
+from primus.backends.torchtitan.job_config import Folders, job_config
+from primus.backends.torchtitan.model import custom_arguments
 
 
 class Experiment:

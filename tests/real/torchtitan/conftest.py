@@ -135,6 +135,19 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="session")
+def run_script(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """What a script prints, run with one argument in a process that has torchtitan and the CPU adapter."""
+    output = tmp_path_factory.mktemp("script") / "output"
+
+    def run(script: Path, argument: str = "") -> str:
+        pid = zygote.ask(script=str(script), argument=argument, output=str(output))
+        assert zygote.ask(wait=pid) == 0, output.read_text()
+        return output.read_text()
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def start(zygote: Zygote, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """Starts a run of the tiny experiment: `start(name, "training.steps=5", processes=2, resume="require")`."""
     workspace = tmp_path_factory.mktemp("workspace")

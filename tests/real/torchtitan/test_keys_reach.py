@@ -3,9 +3,6 @@
 import ast
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,7 +42,7 @@ def torchtitans():
 
 
 @pytest.fixture(scope="module")
-def reached():
+def reached(run_script):
     """What JobConfig and the models' arguments hold after every key was set to another value than its default."""
     keys = BACKEND.schema().keys
     values = {name: other_value(key) for name, key in torchtitans().items() if not name.startswith("model.custom.")}
@@ -53,12 +50,8 @@ def reached():
         family: {name: other_value(keys[f"model.custom.{name}"]) for name in data.sizes}
         for family, data in families().items()
     }
-    command = [sys.executable, "-W", "ignore", str(HERE / "build_arguments.py"), json.dumps([values, sizes])]
-    done = subprocess.run(
-        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    config, arguments = json.loads(done.stdout.splitlines()[-1])
+    said = run_script(HERE / "build_arguments.py", json.dumps([values, sizes]))
+    config, arguments = json.loads(said.splitlines()[-1])
     return {"wanted": values, "config": config, "wanted sizes": sizes, "arguments": arguments}
 
 

@@ -1,11 +1,13 @@
-"""A process that has imported torchtitan under the CPU adapter, and forks a worker for each line that it reads: that
-saves each test the seconds of the imports. The worker itself is the one that `primus train` starts."""
+"""A process that has imported torchtitan under the CPU adapter, and forks a child for each line that it reads: that
+saves each test the seconds of the imports. A child is the worker that `primus train` starts, or runs some code."""
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
+import traceback
 from typing import Any
 
 
@@ -17,37 +19,46 @@ def main() -> None:
     from primus.backends.torchtitan import data, trainer  # noqa: F401
 
     for line in sys.stdin:
-        request = json.loads(line)
-        answer = _wait(request["wait"]) if "wait" in request else _fork(**request)
-        os.write(1, f"{answer}\n".encode())
+        os.write(1, f"{_answer(json.loads(line))}\n".encode())
 
 
-def _fork(run_dir: str, resume: str, environ: dict[str, str]) -> int:
+def _answer(request: dict[str, Any]) -> int:
+    """The pid of a new child, or the exit status of one that was asked for."""
+    if "wait" in request:
+        return os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
     pid = os.fork()
-    if pid == 0:
-        _be_worker(run_dir, resume, environ)
-    return pid
+    if pid:
+        return pid
+    try:
+        _be_worker(**request) if "run_dir" in request else _run_script(**request)
+        status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
+    except Exception:  # noqa: BLE001 - the boundary of a process
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    os._exit(status)
 
 
-def _wait(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _be_worker(run_dir: str, resume: str, environ: dict[str, str]) -> Any:
+def _be_worker(run_dir: str, resume: str, environ: dict[str, str]) -> None:
     """As `python -m primus.backends.torchtitan.worker` does."""
     os.environ.update(environ)
     sys.argv = ["worker", run_dir, "--resume", resume]
-    sys.stdout = sys.__stdout__
+    sys.stdout = sys.__stdout__  # type: ignore[assignment]
     if "PYTHONPATH" in environ:
         sys.path.insert(0, environ["PYTHONPATH"])
     from primus.backends.torchtitan import worker
     from primus.backends.worker import run
 
-    try:
-        run(worker.train)
-    except SystemExit as end:
-        sys.stdout.flush()
-        os._exit(int(end.code or 0))
+    run(worker.train)
+
+
+def _run_script(script: str, argument: str, output: str) -> None:
+    """Run a file with one argument; what it prints goes to another file."""
+    sys.argv = [script, argument]
+    sys.stdout = open(output, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    runpy.run_path(script, run_name="__main__")
 
 
 if __name__ == "__main__":
