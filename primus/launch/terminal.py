@@ -120,8 +120,9 @@ class LiveLine:
         self._last: dict[str, Any] = {}
 
     def add(self, metrics: dict[str, Any]) -> None:
-        self._first = self._first or metrics
-        self._last = metrics
+        if "step" in metrics and "loss" in metrics:  # a training step; a validation reports other names
+            self._first = self._first or metrics
+            self._last = metrics
 
     def text(self, width: int) -> str:
         """The line as it stands now, no wider than `width` columns."""
@@ -130,8 +131,8 @@ class LiveLine:
         return f"{_BOLD}{line}{_PLAIN}" if self._styled else line
 
     def _parts(self) -> list[str]:
-        metrics = {name: float(value) for name, value in self._last.items()}
-        step = int(metrics["step"])
+        metrics = {name: float(self._last[name]) for name in _SHOWN if name in self._last}
+        step = int(self._last["step"])
         parts = [f"step {step:,}" + (f"/{self._total:,}" if self._total else "")]
         parts += [show(metrics[name]) for name, show in _SHOWN.items() if name in metrics]
         remaining = self._remaining(step)
