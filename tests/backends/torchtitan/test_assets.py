@@ -80,11 +80,14 @@ def fetch(tmp_path):
     def ask(name, port, *, local_rank=0, weights=False):
         code = f"""
             from types import SimpleNamespace
-            from primus.backends.torchtitan import assets
+            from primus.backends import assets
+            from primus.backends.torchtitan.assets import local_folder
             from primus.errors import MissingError
+            from primus.run import RunDirectory
             assets._PATIENCE = 1
+            worker = SimpleNamespace(local_rank={local_rank}, node_rank=0, run_dir=RunDirectory({str(tmp_path)!r}))
             try:
-                print(assets.local_folder({name!r}, SimpleNamespace(local_rank={local_rank}), weights={weights}))
+                print(local_folder({name!r}, worker, weights={weights}))
             except MissingError as error:
                 print("Error:", error)
         """
