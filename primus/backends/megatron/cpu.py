@@ -101,6 +101,37 @@ def _sizes_in_numpy() -> None:
     token_dispatcher.maybe_move_tensor_to_cpu = move
 
 
+@patch("torch.distributed: all_gather, reduce_scatter", "gloo wants equal parts, and experts get unequal ones")
+def _unequal_parts() -> None:
+    import torch.distributed as dist
+
+    gather, scatter = dist.all_gather, dist.reduce_scatter
+
+    def all_gather(parts: list[torch.Tensor], own: torch.Tensor, group: Any = None, async_op: bool = False) -> Any:
+        if _equal(parts):
+            return gather(parts, own, group, async_op)
+        parts[dist.get_rank(group)].copy_(own)
+        for rank, part in enumerate(parts):
+            dist.broadcast(part, group=group, group_src=rank)
+        return None
+
+    def reduce_scatter(own: torch.Tensor, parts: list[torch.Tensor], *rest: Any, group: Any = None) -> Any:
+        if _equal(parts):
+            return scatter(own, parts, *rest, group=group)
+        for rank, part in enumerate(parts):
+            total = part.clone()
+            dist.reduce(total, group=group, group_dst=rank)
+            if rank == dist.get_rank(group):
+                own.copy_(total)
+        return None
+
+    dist.all_gather, dist.reduce_scatter = all_gather, reduce_scatter
+
+
+def _equal(parts: list[torch.Tensor]) -> bool:
+    return len({part.shape for part in parts}) == 1
+
+
 def _on_cpu(create: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     @functools.wraps(create)
     def created(*arguments: Any, **options: Any) -> torch.Tensor:

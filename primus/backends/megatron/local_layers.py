@@ -53,6 +53,27 @@ def _latent_attention_without_engine() -> None:
         multi_latent_attention.HAVE_TE = False
 
 
+@patch("MLASelfAttention", "split among processes, its keys' positions get the gradients of one process' heads only")
+def _positions_of_all_heads() -> None:
+    from megatron.core.tensor_parallel import mappings
+    from megatron.core.transformer.multi_latent_attention import MLASelfAttention
+
+    original = MLASelfAttention.__init__
+
+    def whole(projection: Any, inputs: Any, output: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Keys, values and positions as a projection that is not split gives them, each process a part of the tokens:
+        the layer then puts the positions together itself, which sums their gradients."""
+        combined = mappings.gather_from_tensor_model_parallel_region(output[0])
+        return mappings.scatter_to_sequence_parallel_region(combined), output[1]
+
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        if self.config.sequence_parallel:
+            self.linear_kv_down_proj.register_forward_hook(whole)
+
+    MLASelfAttention.__init__ = init
+
+
 @patch("moe_utils.te_general_gemm", "the router asks whether it is there, and the name is missing when it is not")
 def _router_without_engine() -> None:
     from megatron.core.transformer.moe import moe_utils

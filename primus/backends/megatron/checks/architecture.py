@@ -49,6 +49,12 @@ RULES = (
         say="multi-latent attention has no key-value groups: set group_query_attention: false, or "
         "multi_latent_attention: false.",
     ),
+    Rule(  # silent: gradients of the shared positions and of the norms are wrong
+        keys=("multi_latent_attention", "tensor_model_parallel_size", "sequence_parallel"),
+        when=lambda f: f.multi_latent_attention and f.tensor_model_parallel_size > 1 and not f.sequence_parallel,
+        say="multi-latent attention with tensor_model_parallel_size {tensor_model_parallel_size} needs "
+        "sequence_parallel: true, or training goes wrong.",
+    ),
     Rule(
         keys=("multi_latent_attention", "rotary_interleaved"),
         when=lambda f: f.multi_latent_attention and f.rotary_interleaved,

@@ -67,6 +67,21 @@ RULES = (
         when=lambda f: f.num_experts is not None and f.tensor_model_parallel_size > 1 and not f.sequence_parallel,
         say="experts with tensor_model_parallel_size {tensor_model_parallel_size} need sequence_parallel: true.",
     ),
+    Rule(  # silent: experts' gradients are summed up as if they were divided like the rest
+        keys=(
+            "expert_tensor_parallel_size",
+            "tensor_model_parallel_size",
+            "expert_model_parallel_size",
+            "num_experts",
+        ),
+        when=lambda f: (
+            f.num_experts is not None
+            and f.expert_model_parallel_size == 1
+            and expert_tensor_parallel(f) != f.tensor_model_parallel_size
+        ),
+        say="an expert_tensor_parallel_size other than tensor_model_parallel_size {tensor_model_parallel_size} needs "
+        "expert_model_parallel_size above 1, or training goes wrong.",
+    ),
     Rule(
         keys=("num_experts", "add_bias_linear", "expert_tensor_parallel_size", "tensor_model_parallel_size"),
         when=lambda f: f.num_experts is not None and f.add_bias_linear and expert_tensor_parallel(f) != 1,

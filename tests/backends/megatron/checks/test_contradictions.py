@@ -31,6 +31,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"group_query_attention": True}, "group_query_attention", "needs num_query_groups"),
     ({"group_query_attention": True, "num_query_groups": 3}, "num_query_groups", "does not divide num_attention_heads"),
     ({**MLA, "group_query_attention": True, "num_query_groups": 2}, "multi_latent_attention", "no key-value groups"),
+    ({**MLA, **TP2, "position_embedding_type": "rope"}, "multi_latent_attention", "needs sequence_parallel: true"),
     ({**MLA, "rotary_interleaved": True}, "multi_latent_attention", "rotates halves"),
     ({**MLA, "attention_output_gate": True}, "multi_latent_attention", "no output gate"),
     ({**MLA, "apply_rope_fusion": True, "rope_type": "rope"}, "multi_latent_attention", "rope_type yarn only"),
@@ -72,6 +73,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"expert_model_parallel_size": 2}, "expert_model_parallel_size", "needs num_experts"),
     ({**MOE, "expert_model_parallel_size": 3}, "expert_model_parallel_size", "does not divide num_experts 4"),
     ({**MOE, "expert_model_parallel_size": 2, "fp16": True}, "expert_model_parallel_size", "set bf16"),
+    ({**MOE, "expert_tensor_parallel_size": 2}, "expert_tensor_parallel_size", "needs expert_model_parallel_size above 1"),
     ({**MOE, **TP2}, "num_experts", "need sequence_parallel: true"),
     ({**MOE, **TP2, "sequence_parallel": True, "add_bias_linear": True}, "num_experts", "experts with biases"),
     (
