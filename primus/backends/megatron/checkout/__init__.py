@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from primus.backends.base import Resume
-from primus.backends.megatron import MegatronBackend
+from primus.backends.megatron import MegatronBackend, checks
 from primus.backends.megatron.checkout.arguments import Unspellable, argument_list, effective_values, spell
 from primus.backends.megatron.checkout.folder import newest_of
 from primus.backends.megatron.checkout.names import ARGUMENTS, SCRIPT, VARIABLE
@@ -21,6 +21,8 @@ from primus.backends.megatron.checkout.option import Options
 from primus.backends.megatron.checkout.options import read_options
 from primus.backends.megatron.checkout.schema import PRIMUS_KEYS, checkout_schema, options_of
 from primus.backends.megatron.checkout.sources import Sources, Unreadable
+from primus.backends.megatron.checks.rule import Facts
+from primus.backends.megatron.checks.unused import SWITCHES
 from primus.errors import MissingError, Origin, Problem
 from primus.experiment import Experiment, Schema
 from primus.job import Job, Resources, Variable
@@ -62,8 +64,6 @@ class CheckoutBackend(MegatronBackend):
 
     def check(self, experiment: Experiment, resources: Resources | None = None) -> list[Problem]:
         """The contradictions that Megatron-LM would find, values that its options can't say, and what is doubtful."""
-        from primus.backends.megatron import checks  # not in the workers
-
         own = super().schema()
         known = replace(own, keys={**own.keys, **self._schema.keys})
         return [*checks.check(experiment, known, resources), *self._unspellable(experiment), *self._doubts()]
@@ -75,15 +75,16 @@ class CheckoutBackend(MegatronBackend):
     def plan(self, experiment: Experiment, resources: Resources, *, run_dir: Path, resume: Resume) -> Job:
         """One worker per process, each with the same arguments."""
         job = super().plan(experiment, resources, run_dir=run_dir, resume=resume)
-        words = argument_list(experiment.plain(), super().schema(), self.options, accelerator=resources.accelerator)
+        own = super().schema()
+        idle = _idle(Facts(experiment, own))
+        values = {name: value for name, value in experiment.plain().items() if name not in idle}
+        words = argument_list(values, own, self.options, accelerator=resources.accelerator, leave_out=idle)
         text = in_lines(words)
-        chosen = Variable(
-            name=VARIABLE, value=str(self.path), reason="its pretrain_gpt.py trains, not Primus' own loop"
-        )
+        reason = f"its {SCRIPT} trains, not Primus' own loop"
         return replace(
             job,
             module="primus.backends.megatron.checkout.worker",
-            environment=(*job.environment, chosen),
+            environment=(*job.environment, Variable(name=VARIABLE, value=str(self.path), reason=reason)),
             files={**job.files, ARGUMENTS: text},
             shown={f"Arguments of {self.path / SCRIPT}": text},
         )
@@ -115,6 +116,11 @@ class CheckoutBackend(MegatronBackend):
             listed = "\n  ".join(self.options.unread)
             found.append(f"these options of the checkout can't be read, and count as unknown keys:\n  {listed}")
         return [Problem(where=where, message=message, severity="warning") for message in found]
+
+
+def _idle(facts: Facts) -> frozenset[str]:
+    """Keys without effect, since the switch that they belong to is off; Megatron-LM asserts on some of them."""
+    return frozenset(key for switch in SWITCHES if switch.off(facts) for key in switch.keys)
 
 
 def in_lines(words: list[str]) -> str:

@@ -20,6 +20,9 @@ ON_CPU = {"distributed_backend": "gloo", "transformer_impl": "local", "use_cpu_i
 """What Megatron-LM needs to be told where there is no GPU."""
 
 
+NOT_PASSED = PRIMUS_KEYS.union(START_KEYS)
+
+
 class Unspellable(Exception):
     """No option of the checkout can say this value."""
 
@@ -35,17 +38,25 @@ class Start:
     """It holds one to go on from."""
 
 
-def argument_list(values: Mapping[str, Any], own: Schema, options: Options, *, accelerator: str) -> list[str]:
+def argument_list(
+    values: Mapping[str, Any],
+    own: Schema,
+    options: Options,
+    *,
+    accelerator: str,
+    leave_out: frozenset[str] = frozenset(),
+) -> list[str]:
     """The arguments that do not depend on checkpoints. `own` is the schema of the backend without a checkout: a key
-    that nobody set has its default there, and is passed where the checkout has another one."""
+    that nobody set has its default there, and is passed where the checkout has another one, unless it
+    is one of those to leave out."""
+    silent = NOT_PASSED | leave_out
     meant = effective_values(values, accelerator)
     for name, key in own.keys.items():
-        if meant.get(name) is None and name not in PRIMUS_KEYS and name not in START_KEYS:
-            if _differs(key.default, options_of(name, options)):
-                meant[name] = key.default
+        if meant.get(name) is None and name not in silent and _differs(key.default, options_of(name, options)):
+            meant[name] = key.default
     words: list[str] = []
     for name in sorted(meant):
-        if meant[name] is not None and name not in PRIMUS_KEYS and name not in START_KEYS:
+        if meant[name] is not None and name not in NOT_PASSED:
             words += spell(name, meant[name], options_of(name, options))
     return words
 
@@ -70,7 +81,7 @@ def effective_values(values: Mapping[str, Any], accelerator: str) -> dict[str, A
     meant["max_position_embeddings"] = values.get("max_position_embeddings") or values.get("seq_length")
     # Primus evaluates never and saves at the end when it is told no interval; Megatron-LM has to be told.
     if values.get("eval_interval") is None:
-        meant["eval_iters"] = 0
+        meant |= {"eval_interval": values.get("train_iters"), "eval_iters": 0}
     if values.get("save_interval") is None:
         meant["save_interval"] = values.get("train_iters")
     if values.get("tokenizer_type") == BYTE_TOKENIZER:  # as numbers: 256 bytes, then the end of a document
@@ -127,10 +138,9 @@ def _switch(value: Any, switches: list[Option]) -> list[str]:
 def _single(name: str, value: Any, option: Option) -> list[str]:
     if option.type == "bool" and isinstance(value, bool):
         return [name, "True"] if value else [f"{name}="]  # bool("False") is true: only an empty text is not
+    text = _text(value)
     if isinstance(value, list) and option.type.startswith("tuple"):
-        text = ",".join(map(str, value))
-    else:
-        text = _text(value)
+        text = text.strip("[]")
     return [f"{name}={text}"] if text.startswith("-") and not _is_number(text) else [name, text]
 
 

@@ -36,10 +36,11 @@ def _no_gpu_is_fine() -> None:
             module.initialize_megatron = functools.partial(original, allow_no_cuda=True)
 
 
-@patch("torch.cuda: memory and properties", "it asks for them to print them")
+@patch("torch.cuda: devices, memory and properties", "it asks for them, mostly to print them")
 def _device_facts() -> None:
     cuda: Any = torch.cuda
     properties = types.SimpleNamespace(name="CPU", major=0, minor=0, total_memory=0, multi_processor_count=1)
+    cuda.device_count = lambda: 1  # without one, it makes no groups of processes
     cuda.get_device_properties = lambda device=None: properties
     cuda.get_device_capability = lambda device=None: (0, 0)
     cuda.memory_stats = lambda device=None: {}
@@ -47,11 +48,19 @@ def _device_facts() -> None:
     cuda.empty_cache = lambda: None
 
 
+@patch("set_jit_fusion_options", "it warms kernels of a GPU up")
+def _no_warm_up() -> None:
+    from megatron.training import initialize, training
+
+    for module in (initialize, training):
+        if hasattr(module, "set_jit_fusion_options"):
+            module.set_jit_fusion_options = lambda *arguments, **options: None
+
+
 class _Anything(types.ModuleType):
     """A module in which every name is a decorator that changes nothing."""
 
-    __spec__ = None
-    __path__: list[str] = []
+    __version__ = "3.4.0"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -1,4 +1,4 @@
-"""What Primus adds to Megatron-LM's own training loop while that runs: metrics, facts of the model, stopping on signals.
+"""What Primus adds to Megatron-LM's own training loop while that runs: metrics, facts of the model, signals.
 
 Functions of megatron.training.training are wrapped, under their names and with whatever arguments they have: nothing is
 parsed from the log, so that numbers keep all their digits.
@@ -11,6 +11,7 @@ import inspect
 import signal
 from collections.abc import Callable
 from dataclasses import fields
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -42,6 +43,8 @@ def install(worker: Worker) -> None:
             print(f"Warning: this Megatron-LM has no {name}(); what Primus reports from it is missing.")
             continue
         setattr(training, name, functools.wraps(original)(functools.partial(wrapper, original)))
+    if find_spec("megatron.core.datasets.helpers_cpp") is not None:
+        _leave_helpers_as_they_are()
     _share_signals(worker, dist_signal_handler.DistributedSignalHandler)
 
 
@@ -148,6 +151,13 @@ class Observer:
 def _by_name(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
     """What a function was called with, by the names of its parameters: their order differs between versions."""
     return dict(inspect.signature(function).bind(*arguments, **options).arguments)
+
+
+def _leave_helpers_as_they_are() -> None:
+    """The installed core's helpers are compiled already, and it brings no Makefile to do it again."""
+    from megatron.core.datasets import utils
+
+    utils.compile_helpers = lambda: None
 
 
 def _share_signals(worker: Worker, kind: Any) -> None:

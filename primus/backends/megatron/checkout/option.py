@@ -1,4 +1,4 @@
-"""One command-line option of a Megatron-LM checkout, as its parser would know it. options.py and fields.py make them."""
+"""A command-line option of a Megatron-LM checkout, as its parser would know it. options.py, fields.py make them."""
 
 from __future__ import annotations
 

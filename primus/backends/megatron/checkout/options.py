@@ -22,7 +22,7 @@ ENTRY = "parse_args"
 def read_options(sources: Sources) -> Options:
     """Every option of the parser; MissingError when there is no Megatron-LM."""
     module = sources.module(MODULE)
-    entry = module and module.own(ENTRY)
+    entry = module.own(ENTRY) if module else None
     if module is None or entry is None:
         raise MissingError(f"no {MODULE.replace('.', '/')}.py with a function {ENTRY}()")
     reader = _Reader(sources)

@@ -108,8 +108,15 @@ def _key(name: str, option: Option, own: Key | None) -> Key:
         return key
     if name == "tokenizer_type" and key.choices is not None:
         key = replace(key, choices=(BYTE_TOKENIZER, *key.choices))
-    bounds = {"minimum": own.minimum, "maximum": own.maximum, "exclusive_minimum": own.exclusive_minimum}
-    return replace(key, default=own.default, help=own.help, group=own.group, **bounds)
+    return replace(
+        key,
+        default=own.default,
+        help=own.help,
+        group=own.group,
+        minimum=own.minimum,
+        maximum=own.maximum,
+        exclusive_minimum=own.exclusive_minimum,
+    )
 
 
 def _types(option: Option) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
-"""What each training process of a Megatron-LM checkout runs: `python -m primus.backends.megatron.checkout.worker RUN_DIR`.
-It becomes the checkout's own pretrain_gpt.py, with the run's log, signals, metrics and exit status around it."""
+"""The training processes of a Megatron-LM checkout: `python -m primus.backends.megatron.checkout.worker RUN_DIR`. Each
+becomes the checkout's own pretrain_gpt.py, with the run's log, signals, metrics and exit status around it."""
 
 from __future__ import annotations
 
