@@ -12,9 +12,14 @@ PARENT_VARIABLE = "PRIMUS_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
 
 
+def end_with_parent() -> None:
+    """The same request alone, for what a worker starts itself: multiprocessing's managers outlive a kill -9 otherwise."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent goes, however that dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     parent = os.environ.get(PARENT_VARIABLE)
     if parent and os.getppid() != int(parent):  # it went before the request
         os.kill(os.getpid(), signal.SIGKILL)

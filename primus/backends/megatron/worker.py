@@ -3,6 +3,7 @@ before the process has its log file, and nothing at all again in the processes t
 
 from __future__ import annotations
 
+from primus.backends.lifeline import end_with_parent
 from primus.backends.worker import Worker, run
 
 
@@ -30,3 +31,5 @@ def train(worker: Worker) -> None:
 
 if __name__ == "__main__":
     run(train)
+elif __name__ == "__mp_main__":  # a process that helps to save a checkpoint
+    end_with_parent()

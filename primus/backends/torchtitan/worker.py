@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from primus.backends.lifeline import end_with_parent
 from primus.backends.torchtitan import BACKEND
 from primus.backends.torchtitan.assets import local_folder
+from primus.backends.torchtitan.checkout import VARIABLE, use
 from primus.backends.torchtitan.checkpoint_folder import folder_of
 from primus.backends.torchtitan.flavors import sizes_of
 from primus.backends.torchtitan.layout import layout_of
@@ -23,11 +25,13 @@ from primus.metrics.flops import training_flops
 
 def train(worker: Worker) -> None:
     """Train the experiment of the run directory, or go on with it."""
-    experiment, problems = resolve(worker.experiment, BACKEND.schema())
+    use(os.environ.get(VARIABLE))
+    schema = BACKEND.variant(os.environ).schema()
+    experiment, problems = resolve(worker.experiment, schema)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise ExperimentError(errors)
-    settings = Settings(experiment, BACKEND.schema())
+    settings = Settings(experiment, schema)
     weights = settings["checkpoint.initial_load_in_hf"] and not settings["checkpoint.initial_load_path"]
     assets = local_folder(settings["model.hf_assets_path"], worker, weights=weights)
     _train(worker, experiment, settings, assets)
@@ -48,7 +52,7 @@ def _train(worker: Worker, experiment: Experiment, settings: Settings, assets: s
     log = worker.run_dir.log_path(worker.node_rank, worker.rank)
     logs.set_up(log.with_name(f"torchtitan-{log.name}"))
     values = experiment.plain()
-    data.register(worker.world_size)
+    data.register()
     layout = layout_of(settings, worker.world_size)
     metrics = partial(_metrics, Metrics, worker, layout.reporting_rank, _flops_per_token(settings))
     model.register(values, build_metrics=metrics)
@@ -85,3 +89,5 @@ def _flops_per_token(settings: Settings) -> int | None:
 
 if __name__ == "__main__":
     run(train)
+elif __name__ == "__mp_main__":  # a process that saves in the background, or reads data
+    end_with_parent()
