@@ -113,7 +113,9 @@ class Checkpoints:
         if with_rng:
             _restore_rng(loaded["rng_state"][0])
         training.progress.step = loaded["iteration"]
-        training.progress.samples = loaded["consumed_train_samples"]
+        # Megatron-LM's own training keeps it among its arguments.
+        found = loaded if "consumed_train_samples" in loaded else vars(loaded["args"])
+        training.progress.samples = found["consumed_train_samples"]
         self.last_step = step
         return [] if settings.use_checkpoint_opt_param_scheduler else changes
 
