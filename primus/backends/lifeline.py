@@ -13,7 +13,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """The same request alone, for what a worker starts itself: multiprocessing's managers outlive a kill -9 otherwise."""
+    """The same request alone, for what a worker starts: multiprocessing's managers outlive a kill -9 otherwise."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
