@@ -1,13 +1,12 @@
 """Write primus/backends/torchtitan/schema.json and flavors.json: the keys and models of the installed torchtitan.
 
 Run by hand after an upgrade of torchtitan (`python scripts/generate_torchtitan_schema.py`), and by the test that looks
-for drift. Reads the package's source, never imports it: torchtitan_source.py. Domains and help stand in
+for drift. Reads the package's source, never imports it: backends/torchtitan/source.py. Domains and help stand in
 torchtitan_keys.yaml, what Primus says to keys of other versions in torchtitan_answers.yaml.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,9 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torchtitan_source as source
 import yaml
 
+from primus.backends.torchtitan import source
 from primus.experiment.schema import Answer, Key, Schema, write_schema
 
 HERE = Path(__file__).parent
@@ -59,7 +58,7 @@ def generate() -> tuple[Schema, dict[str, Any]]:
 def _config_keys(fields: list[source.Field], described: Mapping[str, Any]) -> Iterator[Key]:
     rows = {name: row for group, table in described.items() if group != "custom" for name, row in table.items()}
     for field in fields:
-        types, choices = _types(field.annotation)
+        types, choices = source.types_of(field.annotation)
         yield _key(field.name, rows.get(field.name, {}), types, choices, field.default, field.help, field.owner)
     for name, row in rows.items():
         if row.get("own"):
@@ -74,7 +73,7 @@ def _size_keys(families: Mapping[str, source.Family], described: Mapping[str, An
             if field.name not in NOT_SIZES:
                 found.setdefault(field.name, {})[family] = field
     for name in sorted(found):
-        read = {family: _types(field.annotation) for family, field in found[name].items()}
+        read = {family: source.types_of(field.annotation) for family, field in found[name].items()}
         types = tuple(dict.fromkeys(kind for kinds, _ in read.values() for kind in kinds))
         choices = next((choices for _, choices in read.values() if choices), None)
         defaults = {family: field.default for family, field in found[name].items()}
@@ -119,43 +118,13 @@ def _first_sentence(text: str) -> str:
     return sentence
 
 
-_TYPES = {"int": "int", "float": "float", "bool": "bool", "str": "str", "None": "none", "list[str]": "list[str]"}
-
-
-def _types(annotation: ast.expr) -> tuple[tuple[str, ...], tuple[Any, ...] | None]:
-    """Types and choices of an annotation. A float admits an int, so `float | int` is a float."""
-    names: list[str] = []
-    choices: list[Any] = []
-    for part in _alternatives(annotation):
-        text = ast.unparse(part)
-        if text.startswith("Literal["):
-            values = ast.literal_eval(text.removeprefix("Literal"))
-            choices += values
-            names.append("str")
-        else:
-            names.append("list" if text.startswith("list[list[") else _TYPES[text])
-    if "float" in names and "int" in names:
-        names.remove("int")
-    return tuple(dict.fromkeys(names)), tuple(choices) or None
-
-
-def _alternatives(annotation: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(annotation, ast.BinOp):
-        yield from _alternatives(annotation.left)
-        yield from _alternatives(annotation.right)
-    else:
-        yield annotation
-
-
 def _answers() -> dict[str, Answer]:
     table = _read("torchtitan_answers.yaml")
     found = dict(_renamed(table["renamed"]))
     for name, to in table["newer"].items():
         found[name] = Answer(action="renamed", to=to, message=f"is torchtitan 0.3's name for {to}.")
     for name in table["newer_only"]:
-        found[name] = Answer(
-            action="refuse", message="belongs to torchtitan 0.3; Primus runs 0.2.2, which has nothing like it."
-        )
+        found[name] = Answer(action="refuse", message=f"{source.NEWER}; Primus runs 0.2.2, which has nothing like it.")
     for action in ("warn", "refuse"):
         for name, row in table[action].items():
             harmless = tuple(row.get("harmless", ()))

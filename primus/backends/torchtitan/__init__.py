@@ -22,11 +22,16 @@ class TorchtitanBackend:
     """Training with torchtitan's Trainer."""
 
     name = "torchtitan"
-    packages = ("torch", "torchtitan", "tokenizers")
+    packages: tuple[str, ...] = ("torch", "torchtitan", "tokenizers")
 
     def variant(self, environ: Mapping[str, str]) -> TorchtitanBackend:
         """The one that runs the torchtitan checkout in $TORCHTITAN_PATH, when that is set."""
-        return self
+        path = environ.get("TORCHTITAN_PATH")
+        if not path:
+            return self
+        from primus.backends.torchtitan.checkout import CheckoutBackend
+
+        return CheckoutBackend(Path(path))
 
     @staticmethod
     @cache

@@ -1,5 +1,5 @@
 """Reads torchtitan's configuration dataclasses and its table of models from the source text, without importing
-torchtitan or torch. generate_torchtitan_schema.py calls it."""
+torchtitan or torch. The script that generates the schema calls it, and checkout.py."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import Any
 
 FAMILIES = ("llama3", "llama4", "deepseek_v3", "qwen3", "gpt_oss")
 """torchtitan's language models that its stock Trainer trains."""
+
+NEWER = "belongs to torchtitan 0.3"
+"""How the answer to a key of a later release begins."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,34 @@ def read_family(package: Path, family: str) -> Family:
     )
 
 
+_TYPES = {"int": "int", "float": "float", "bool": "bool", "str": "str", "None": "none", "list[str]": "list[str]"}
+
+
+def types_of(annotation: ast.expr) -> tuple[tuple[str, ...], tuple[Any, ...] | None]:
+    """Types and choices of an annotation. A float admits an int, so `float | int` is a float."""
+    names: list[str] = []
+    choices: list[Any] = []
+    for part in _alternatives(annotation):
+        text = ast.unparse(part)
+        if text.startswith("Literal["):
+            values = ast.literal_eval(text.removeprefix("Literal"))
+            choices += values
+            names.append("str")
+        else:
+            names.append("list" if text.startswith("list[list[") else _TYPES[text])
+    if "float" in names and "int" in names:
+        names.remove("int")
+    return tuple(dict.fromkeys(names)), tuple(choices) or None
+
+
+def _alternatives(annotation: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(annotation, ast.BinOp):
+        yield from _alternatives(annotation.left)
+        yield from _alternatives(annotation.right)
+    else:
+        yield annotation
+
+
 def _moe(package: Path) -> dict[str, ast.ClassDef]:
     return _classes(package / "models/moe/moe.py")
 
@@ -92,7 +123,7 @@ def _run(classes: Any, space: dict[str, Any]) -> dict[str, Any]:
     defined.update(field=dataclasses.field)
     for node in classes:
         bare = ast.ClassDef(node.name, node.bases, [], [n for n in node.body if isinstance(n, ast.AnnAssign)], [])
-        bare.type_params = []  # Python 3.12
+        bare.type_params = []  # type: ignore[attr-defined]  # Python 3.12
         source = f"@dataclass\n{ast.unparse(ast.fix_missing_locations(bare))}"
         exec(compile(f"from __future__ import annotations\n{source}", node.name, "exec"), defined)
     return defined
