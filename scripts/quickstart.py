@@ -4,6 +4,7 @@ came out. Every step is a `primus` command that works the same when typed."""
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import statistics
 import subprocess
@@ -53,7 +54,8 @@ def run_directories() -> set[Path]:
 
 def primus(*arguments: str) -> None:
     print(f"\n$ primus {shlex.join(arguments)}", flush=True)
-    status = subprocess.run([sys.executable, "-m", "primus", *arguments], check=False).returncode
+    environment = os.environ | {"DATA_PATH": "data"}  # where prepare() puts it, whatever the user's own data is
+    status = subprocess.run([sys.executable, "-m", "primus", *arguments], env=environment, check=False).returncode
     if status:
         sys.exit(status)
 
