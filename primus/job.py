@@ -5,6 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """How this node reaches the others, each fact with the reason for it. launch/network.py reads it from the system."""
+
+    interface: str | None = None
+    """For sockets; None when no route leads to another machine."""
+
+    route: str = ""
+    """Why that interface."""
+
+    link: Literal["infiniband", "roce"] | None = None
+    """Of the training fabric; None without RDMA."""
+
+    ports: tuple[str, ...] = ()
+    """RDMA ports of the training fabric, as `device:port`."""
+
+    fabric: str = ""
+    """Why those ports, and why not others."""
+
+    gid_index: int | None = None
+    """Of the RoCE v2 address, when it is the same on every port."""
+
+    gid: str = ""
+    """Where the address was found, or why there is no index."""
+
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +57,12 @@ class Resources:
 
     accelerator: str = "cpu"
     """`cpu`, `amd` or `nvidia`."""
+
+    gpu_model: str | None = None
+    """Its architecture or name, for instance `gfx942`; None when it is not known, or on a CPU."""
+
+    network: Network | None = None
+    """Of this node, when there are several; None where it was not looked at."""
 
     @property
     def world_size(self) -> int:
@@ -62,6 +97,9 @@ class Job:
 
     environment: tuple[Variable, ...] = ()
     """Variables that the backend needs; the user's own value of a variable wins."""
+
+    experts: bool = False
+    """The model is a mixture of experts."""
 
     resources: Resources
     run_dir: Path

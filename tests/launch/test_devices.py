@@ -80,3 +80,66 @@ def test_mig_slices_count_as_devices(nvidia):
 
 def test_the_evidence_names_the_variable_that_hides_devices(amd):
     assert "HIP_VISIBLE_DEVICES=0" in find_accelerators({"HIP_VISIBLE_DEVICES": "0"}, amd).evidence
+
+
+def test_the_model_is_the_architecture_of_the_kernel_driver(amd):
+    assert find_accelerators({}, amd).model == "gfx942"
+
+
+@pytest.mark.parametrize(("version", "model"), [(90500, "gfx950"), (90010, "gfx90a"), (110501, "gfx1151")])
+def test_architectures_are_written_as_compilers_do(amd, version, model):
+    for properties in amd.glob("sys/class/kfd/kfd/topology/nodes/*/properties"):
+        properties.write_text(properties.read_text().replace("90402", str(version)))
+    assert find_accelerators({}, amd).model == model
+
+
+def test_gpus_of_two_kinds_have_no_common_model(amd):
+    properties = amd / "sys/class/kfd/kfd/topology/nodes/9/properties"
+    properties.write_text(properties.read_text().replace("90402", "90500"))
+    assert find_accelerators({}, amd).model is None
+
+
+def test_places_on_the_pci_bus_are_known(tree):
+    accelerators = find_accelerators({}, tree("mlx5_roce"))
+    assert accelerators.count == len(accelerators.addresses) == 8
+    assert accelerators.addresses[0] == "0000:05:00.0"
+
+
+def test_an_nvidia_gpus_model_is_read_from_its_driver(tree):
+    accelerators = find_accelerators({}, tree("infiniband_storage"))
+    assert (accelerators.kind, accelerators.count, accelerators.model) == ("nvidia", 8, "NVIDIA H200")
+    assert accelerators.addresses[0] == "0000:19:00.0"
+
+
+def install(folder, name, output):
+    tool = folder / name
+    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\n")
+    tool.chmod(0o755)
+    return f"{folder}:/bin:/usr/bin"
+
+
+@pytest.mark.parametrize(
+    ("tool", "output"),
+    [
+        ("amd-smi", '[{"gpu": 0, "bdf": "0000:05:00.0"}, {"gpu": 1, "bdf": "0000:26:00.0"}]'),
+        ("rocm-smi", '{"card0": {"Device ID": "0x74a1"}, "card1": {"Device ID": "0x74a1"}, "system": {}}'),
+    ],
+)
+def test_amds_tools_are_asked_where_the_topology_is_hidden(tmp_path, tool, output):
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/kfd").touch()
+    accelerators = find_accelerators({"PATH": install(tmp_path, tool, output)}, tmp_path)
+    assert (accelerators.kind, accelerators.count) == ("amd", 2)
+    assert accelerators.evidence.startswith(tool)
+
+
+def test_nvidia_smi_is_asked_where_a_driver_has_no_device_files(tmp_path):
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/dxg").touch()
+    path = install(tmp_path, "nvidia-smi", "GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-1)")
+    assert found(tmp_path, PATH=path) == ("nvidia", 1)
+
+
+def test_no_tool_is_asked_when_the_kernel_says_how_many(amd):
+    path = install(amd, "amd-smi", "[]")
+    assert found(amd, PATH=path) == ("amd", 8)
