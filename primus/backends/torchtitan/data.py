@@ -3,12 +3,18 @@ The worker registers it before it builds the Trainer."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import datasets
+from torch.utils.data import IterableDataset
+from torchtitan.components.dataloader import ParallelAwareDataloader
+from torchtitan.config import JobConfig
 from torchtitan.hf_datasets import DatasetConfig
-from torchtitan.hf_datasets.text_datasets import DATASETS
+from torchtitan.hf_datasets.text_datasets import DATASETS, HuggingFaceTextDataset, build_text_dataloader
 
 from primus.errors import MissingError
 
@@ -18,27 +24,79 @@ _FORMATS = {"json": "*.jsonl", "parquet": "*.parquet"}
 """Builders of `datasets`, and the files that they read."""
 
 _ORDER = 0
-"""Of the documents: text is often collected by source, and training must not see one source after the other."""
+"""Seed of the order of the documents: text is often collected by source, and training must not see one source after the
+other."""
+
+_SIDE_BY_SIDE = 16
+"""Documents that a process reads at a time."""
 
 
-def register(world_size: int) -> None:
-    """Teach torchtitan the dataset `text`; each of `world_size` readers at most must get a document."""
+def register() -> None:
+    """Teach torchtitan the dataset `text`."""
     datasets.disable_progress_bars()
-    DATASETS[NAME] = DatasetConfig(path="", loader=lambda path: load(path, world_size), sample_processor=_text_of)
+    DATASETS[NAME] = DatasetConfig(path="", loader=load, sample_processor=_text_of)
 
 
-def load(path: str, world_size: int) -> datasets.Dataset:
+def build_dataloader(
+    *, dp_world_size: int, dp_rank: int, tokenizer: Any, job_config: JobConfig
+) -> ParallelAwareDataloader:
+    """torchtitan's loader, but for `text` one whose batches hold pieces of many documents."""
+    training = job_config.training
+    if training.dataset != NAME:
+        return build_text_dataloader(dp_world_size, dp_rank, tokenizer, job_config)
+    readers = min(_SIDE_BY_SIDE, len(load(training.dataset_path)) // dp_world_size)
+    if not readers:
+        raise MissingError(
+            f"training.dataset_path: {training.dataset_path} has {len(load(training.dataset_path))} documents, fewer "
+            f"than the {dp_world_size} processes that read them. Split the text into more documents."
+        )
+    parts = [
+        HuggingFaceTextDataset(
+            NAME,
+            training.dataset_path,
+            tokenizer,
+            seq_len=training.seq_len,
+            dp_rank=dp_rank * readers + reader,
+            dp_world_size=dp_world_size * readers,
+            infinite=True,
+        )
+        for reader in range(readers)
+    ]
+    options = dataclasses.asdict(training.dataloader) | {"batch_size": training.local_batch_size}
+    return ParallelAwareDataloader(SideBySide(parts), dp_rank=dp_rank, dp_world_size=dp_world_size, **options)
+
+
+class SideBySide(IterableDataset):  # type: ignore[misc]
+    """Takes a sequence from each of several datasets in turn. One alone would fill whole batches with the pieces of one
+    document, which says little about all others."""
+
+    def __init__(self, parts: Sequence[HuggingFaceTextDataset]) -> None:
+        self._parts = parts
+        self._turn = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        pieces = [iter(part) for part in self._parts]
+        while True:
+            turn, self._turn = self._turn, (self._turn + 1) % len(pieces)
+            yield next(pieces[turn])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"turn": self._turn, "parts": [part.state_dict() for part in self._parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._turn = state["turn"]
+        for part, saved in zip(self._parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
+
+
+@cache
+def load(path: str) -> datasets.Dataset:
     """Every document of a folder, shuffled, the same in every run; they stand in the Arrow cache of `datasets`."""
     folder = Path(path)
     documents = _read(folder)
     if "text" not in documents.column_names:
         names = ", ".join(documents.column_names)
         raise MissingError(f"training.dataset_path: the documents in {folder} have no `text`, only {names}.")
-    if len(documents) < world_size:
-        raise MissingError(
-            f"training.dataset_path: {folder} has {len(documents)} documents, fewer than the {world_size} processes "
-            "that read them. Split the text into more documents."
-        )
     return documents.shuffle(seed=_ORDER)
 
 

@@ -1,5 +1,5 @@
 """The model's specification for torchtitan's Trainer: torchtitan's own, with the experiment's sizes when the flavor is
-`custom`, and with Primus' metrics. The worker registers it before it builds the Trainer."""
+`custom`, and with Primus' data and metrics. The worker registers it before it builds the Trainer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torchtitan.hf_datasets.text_datasets import build_text_dataloader
 from torchtitan.protocols.train_spec import TrainSpec, get_train_spec, register_train_spec
 
+from primus.backends.torchtitan import data
 from primus.backends.torchtitan.flavors import CUSTOM
 
 
@@ -22,6 +24,8 @@ def register(values: Mapping[str, Any], *, build_metrics: Callable[..., Any]) ->
     model = values.get("model", {})
     name = model.get("name", "llama3")
     spec = dataclasses.replace(get_train_spec(name), build_metrics_processor_fn=build_metrics)
+    if spec.build_dataloader_fn is build_text_dataloader:
+        spec.build_dataloader_fn = data.build_dataloader
     if model.get("flavor") == CUSTOM:
         spec.model_args = {**spec.model_args, CUSTOM: custom_arguments(spec, model["custom"])}
     _replace(name, spec)
