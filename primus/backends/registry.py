@@ -39,15 +39,22 @@ def get(name: str, origin: Origin | None = None) -> Backend:
 
 def require_packages(backend: Backend) -> None:
     """MissingError when a package that the backend's workers import is not installed. Imports none of them."""
+    message = explain_missing(backend)
+    if message is not None:
+        raise MissingError(message)
+
+
+def explain_missing(backend: Backend) -> str | None:
+    """What is not installed here of the backend's packages, and how to get it; None when all are here."""
     missing = [package for package in backend.packages if not _is_installed(package)]
     if not missing:
-        return
+        return None
     lines = [f"the {backend.name} backend needs what is not installed here: {', '.join(missing)}."]
     if "torch" in missing:
         lines.append("Install PyTorch for this machine's accelerator first: https://pytorch.org/get-started/locally/")
     if missing != ["torch"]:
         lines.append(f"Install {'the rest ' if 'torch' in missing else ''}with: pip install 'primus[{backend.name}]'")
-    raise MissingError("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _is_own(name: str) -> bool:

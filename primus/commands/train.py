@@ -86,7 +86,6 @@ def train(
     experiment = _usable(prepared, dry_run=dry_run)
     start = _RESUME[resume]
     beginning = _beginning(prepared.backend, experiment, start)
-    registry.require_packages(prepared.backend)
     if dry_run:
         _show(prepared.backend, experiment, resources, start, beginning)
     else:
@@ -120,9 +119,12 @@ def _beginning(backend: Backend, experiment: Experiment, resume: Resume) -> str:
 
 
 def _show(backend: Backend, experiment: Experiment, resources: Resources, resume: Resume, beginning: str) -> None:
-    """The dry run."""
+    """The dry run, which also works where the backend is not installed."""
     from primus.launch.dry_run import RUN_ID, explain
 
+    missing = registry.explain_missing(backend)
+    if missing is not None:
+        print(f"Warning: {missing}", file=sys.stderr)
     run_dir = RunDirectory.named(experiment.folder, RUN_ID)
     job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
     print(explain(job, beginning=beginning, environ=os.environ))
@@ -132,6 +134,7 @@ def _run(backend: Backend, experiment: Experiment, resources: Resources, resume:
     from primus.launch.local import submit
     from primus.launch.rendezvous import agree, check_address
 
+    registry.require_packages(backend)
     check_address(resources)
     run_id = new_run_id()
     if resources.nnodes > 1:

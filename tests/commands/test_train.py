@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def snapshot(root: Path):
 def test_a_dry_run_shows_the_job_and_changes_nothing(train, tmp_path):
     before = snapshot(tmp_path)
     done = train("--exp", "toy.yaml", "--dry-run")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
     assert "Experiment: toy (megatron)" in done.stdout
     assert "Steps:      5" in done.stdout
     assert f"{tmp_path}/work/output/us/me/toy/runs/TIME-ID/experiment.yaml" in done.stdout
@@ -105,6 +106,23 @@ def test_a_dry_run_imports_nothing_heavy_and_leaves_the_environment_alone(folder
     assert "primus.launch.dry_run" in loaded
     assert not loaded & heavy
     assert not loaded & {"primus.launch.local", "primus.backends.worker", "primus.backends.torchtitan"}
+
+
+def test_a_dry_run_needs_no_package_of_the_backend(folder, tmp_path):
+    light = tmp_path / "light"
+    light.mkdir()
+    (light / "sitecustomize.py").write_text(
+        "import primus.backends.registry as registry\nregistry._is_installed = lambda package: False\n"
+    )
+    argv = [sys.executable, "-m", "primus", "train", "--exp", "toy.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(light)}
+    run = partial(subprocess.run, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    dry, wet = run([*argv, "--dry-run"]), run(argv)
+    assert dry.returncode == 0
+    assert "Warning: the megatron backend needs what is not installed here: torch" in dry.stderr
+    assert wet.returncode == 4
+    assert "Error: the megatron backend needs what is not installed here: torch" in wet.stderr
+    assert not (folder / "output").exists()
 
 
 def test_an_option_changes_a_value(train):
