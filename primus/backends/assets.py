@@ -8,10 +8,13 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from primus.backends.worker import Worker
 from primus.errors import MissingError
 from primus.run import write_text
+
+if TYPE_CHECKING:
+    from primus.backends.worker import Worker
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PATIENCE = 1800

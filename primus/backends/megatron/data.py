@@ -16,6 +16,7 @@ from megatron.core.datasets.utils import get_blend_from_list
 from megatron.core.utils import unwrap_model
 
 from primus.backends.megatron.arguments import Arguments
+from primus.backends.megatron.corpus import END_MATTERS, mismatch
 from primus.backends.megatron.sampling import MicroBatches
 from primus.backends.megatron.tokenizer import Tokenizer
 from primus.errors import ExperimentError, MissingError, Problem
@@ -30,7 +31,7 @@ class Datasets:
     test: Any
 
 
-def build_datasets(arguments: Arguments, tokenizer: Tokenizer, cache: Path) -> Datasets:
+def build_datasets(arguments: Arguments, tokenizer: Tokenizer, *, vocabulary: int, cache: Path) -> Datasets:
     """Megatron's datasets, large enough for the whole training; `cache` is for index files, when no key names one."""
     settings, batch = arguments.settings, arguments.global_batch_size
     evaluation = settings.eval_iters * batch if settings.eval_interval else 0
@@ -44,6 +45,7 @@ def build_datasets(arguments: Arguments, tokenizer: Tokenizer, cache: Path) -> D
         },
         tokenizer=tokenizer,
     )
+    _refuse_other_tokenizers(config, vocabulary)
     sizes = [settings.train_iters * batch, evaluation, evaluation]
     _refuse_empty_parts(config, sizes)
     kind = MockGPTDataset if settings.mock_data else GPTDataset
@@ -115,6 +117,16 @@ def _blend(paths: list[str | float] | str | None) -> Any:
                     "without .bin and .idx."
                 )
     return blend
+
+
+def _refuse_other_tokenizers(config: GPTDatasetConfig, vocabulary: int) -> None:
+    """The checks before the launch did so already, unless the tokenizer had to be downloaded first."""
+    eod = config.tokenizer.eod if any(getattr(config, key) for key in END_MATTERS) else None
+    blends = config.blend_per_split or [config.blend]
+    for prefix in {prefix for blend in blends if blend for prefix in blend[0]}:
+        wrong = mismatch(prefix, vocabulary=vocabulary, eod=eod)
+        if wrong:
+            raise ExperimentError([Problem(message=wrong)])
 
 
 def _refuse_empty_parts(config: GPTDatasetConfig, sizes: list[int]) -> None:

@@ -44,15 +44,18 @@ class Loop:
         self._settings = arguments.settings
         self._began = time.monotonic()
         self._device = topology.start(arguments, worker)
-        tokenizer = tokenizer_of(arguments.settings)
-        self._training = assemble(arguments, vocabulary_size(arguments.settings, tokenizer), self._device)
+        settings = arguments.settings
+        tokenizer = tokenizer_of(settings, worker)
+        vocabulary = vocabulary_size(settings.tokenizer_type, settings.vocab_size, tokenizer)
+        self._training = assemble(arguments, vocabulary, self._device)
         self._progress = self._training.progress
         self._reports = worker.rank == arguments.layout.reporting_rank
         self._describe_model()
         self._expert_load = watch_experts(self._training)
         self._checkpoints = Checkpoints(checkpoint_folder.of(worker.experiment), self._training)
         self._say(start_from(self._checkpoints, self._training, worker.resume, worker.run_dir.id))
-        self._data = data.build_datasets(arguments, tokenizer, worker.experiment.folder / "data-cache")
+        cache = worker.experiment.folder / "data-cache"
+        self._data = data.build_datasets(arguments, tokenizer, vocabulary=vocabulary, cache=cache)
 
     def run(self) -> None:
         last = self._settings.train_iters

@@ -11,6 +11,23 @@ from typing import Any, Literal
 
 from primus.metrics.settings import MetricsSettings
 
+TokenizerType = Literal[
+    "NullTokenizer",
+    "ByteTokenizer",
+    "HuggingFaceTokenizer",
+    "SentencePieceTokenizer",
+    "GPTSentencePieceTokenizer",
+    "DeepSeekV2Tokenizer",
+    "DeepSeekV3Tokenizer",
+    "KimiK2Tokenizer",
+    "Lfm2Tokenizer",
+    "Llama2Tokenizer",
+    "Llama3Tokenizer",
+    "Llama4Tokenizer",
+    "MixtralTokenizer",
+]
+"""Those of Megatron-LM and the original Primus that are wholly described by their files; `ByteTokenizer` is Primus'."""
+
 
 def _number(default: Any, *, minimum: float | None = None, maximum: float | None = None, above: bool = False) -> Any:
     """A field with bounds, inclusive unless `above`, for the schema."""
@@ -196,11 +213,11 @@ class DataSettings:
     test_data_path: list[str | float] | str | None = None
     """Like data_path, for the test after training; goes with train_data_path."""
 
-    tokenizer_type: str | None = None
-    """`NullTokenizer` (numbers; needs vocab_size), `ByteTokenizer` (UTF-8 bytes) or one that tokenizer_model names."""
+    tokenizer_type: TokenizerType | None = None
+    """`NullTokenizer` (numbers; needs vocab_size), `ByteTokenizer` (UTF-8 bytes); all others read tokenizer_model."""
 
     tokenizer_model: str | None = None
-    """Folder, file or name of the tokenizer."""
+    """Folder with tokenizer.json or tokenizer.model, such a file, or ORGANIZATION/NAME on the Hugging Face Hub."""
 
     num_workers: int = _number(2, minimum=0)
     """Processes that read data, per worker; 0 reads between the steps."""

@@ -80,7 +80,8 @@ def test_paths_that_are_not_here_are_found_at_a_launch(experiment: Make, tmp_pat
     for name in ("a.bin", "a.idx", "b.bin"):
         (tmp_path / name).touch()
     blend = [0.3, "a", 0.7, "b"]
-    asked = experiment(mock_data=None, data_path=blend, split="99,1,0", tokenizer_model="tok", load="old")
+    kind = {"tokenizer_type": "HuggingFaceTokenizer", "tokenizer_model": "tok"}
+    asked = experiment(mock_data=None, data_path=blend, split="99,1,0", load="old", **kind)
     found = BACKEND.check(asked, Resources(nproc_per_node=1))
     assert [(problem.severity, problem.key.rpartition(".")[2], problem.message.split(" ")[0]) for problem in found] == [
         ("missing", "data_path", "b.idx"),
@@ -88,6 +89,11 @@ def test_paths_that_are_not_here_are_found_at_a_launch(experiment: Make, tmp_pat
         ("missing", "load", "old"),
     ]
     assert BACKEND.check(asked) == []
+
+
+def test_a_name_on_the_hub_is_not_missing(experiment: Make) -> None:
+    asked = experiment(tokenizer_type="Llama3Tokenizer", tokenizer_model="meta-llama/Llama-3.1-8B")
+    assert BACKEND.check(asked, Resources(nproc_per_node=1)) == []
 
 
 def test_a_resolved_experiment_checks_like_the_file(experiment: Make, schema: Schema) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from primus.backends.megatron.checks.architecture import RULES as ARCHITECTURE
 from primus.backends.megatron.checks.data import RULES as DATA
-from primus.backends.megatron.checks.data import missing_files
+from primus.backends.megatron.checks.data import missing_files, other_tokenizers
 from primus.backends.megatron.checks.device import CPU_RULES
 from primus.backends.megatron.checks.experts import RULES as EXPERTS
 from primus.backends.megatron.checks.memory import RULES as MEMORY
@@ -34,6 +34,7 @@ def check(experiment: Experiment, schema: Schema, resources: Resources | None = 
     problems = [*missing(facts, unusable), *run(RULES, facts, unusable), *idle(facts, unusable)]
     if resources is not None:
         problems += [*run(PROCESSES, facts, unusable), *missing_files(facts, unusable)]
+        problems += other_tokenizers(facts, unusable)
         if resources.accelerator == "cpu":
             problems += run(CPU_RULES, facts, unusable)
     return problems

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from primus.backends.assets import is_hub_name
 from primus.backends.megatron.checks.rule import Facts, Rule
-from primus.errors import Problem
+from primus.backends.megatron.corpus import END_MATTERS, mismatch
+from primus.backends.megatron.tokenizer import BYTES, NUMBERS, Tokenizer, numbers, read_tokenizer, vocabulary_size
+from primus.errors import ExperimentError, MissingError, Problem, Severity
 
 PER_SPLIT = ("train_data_path", "valid_data_path", "test_data_path")
 PATHS = ("data_path", *PER_SPLIT)
@@ -29,14 +32,48 @@ def missing_files(facts: Facts, unusable: frozenset[str]) -> Iterator[Problem]:
     others = [key for key in ("tokenizer_model", "load") if key not in unusable and facts[key] is not None]
     paths = [(key, prefix + suffix) for key in data for prefix in prefixes(facts[key]) for suffix in (".bin", ".idx")]
     for key, path in paths + [(key, facts[key]) for key in others]:
-        if "://" not in path and not Path(path).exists():
-            value = facts.value(key)
-            yield Problem(
-                where=facts.place(key),
-                key=value.path if value else key,
-                message=f"{path} does not exist here.{_REMEDIES.get(key, '')}",
-                severity="missing",
-            )
+        on_hub = key == "tokenizer_model" and is_hub_name(path)
+        if not on_hub and "://" not in path and not Path(path).exists():
+            yield _at(facts, key, f"{path} does not exist here.{_REMEDIES.get(key, '')}", severity="missing")
+
+
+def other_tokenizers(facts: Facts, unusable: frozenset[str]) -> Iterator[Problem]:
+    """Corpora whose numbers the model does not know, as far as the files that are here tell."""
+    if not unusable.isdisjoint(("tokenizer_type", "tokenizer_model", "vocab_size", *END_MATTERS)):
+        return
+    try:
+        tokenizer = _tokenizer_here(facts)
+        if tokenizer is None:
+            return
+        vocabulary = vocabulary_size(facts.tokenizer_type, facts.vocab_size, tokenizer)
+    except ExperimentError as error:
+        key = facts.blame(("tokenizer_model", "tokenizer_type", "vocab_size"))
+        yield from (_at(facts, key, problem.message) for problem in error.problems)
+        return
+    except MissingError as error:
+        yield _at(facts, "tokenizer_model", str(error), severity="missing")
+        return
+    eod = tokenizer.eod if any(facts[key] for key in END_MATTERS) else None
+    for key in PATHS if not facts.mock_data else ():
+        for prefix in prefixes(facts[key]) if key not in unusable else ():
+            wrong = mismatch(prefix, vocabulary=vocabulary, eod=eod)
+            if wrong:
+                yield _at(facts, key, wrong)
+
+
+def _tokenizer_here(facts: Facts) -> Tokenizer | None:
+    """The experiment's tokenizer, when nothing must be downloaded for it and the rules have nothing against it."""
+    kind, model, size = facts.tokenizer_type, facts.tokenizer_model, facts.vocab_size
+    if kind == "ByteTokenizer":
+        return None if size is not None and size <= BYTES else numbers(kind, size)
+    if kind == "NullTokenizer":
+        return None if size is None else numbers(kind, size)
+    return read_tokenizer(Path(model)) if model is not None and Path(model).exists() else None
+
+
+def _at(facts: Facts, key: str, message: str, *, severity: Severity = "error") -> Problem:
+    value = facts.value(key)
+    return Problem(where=facts.place(key), key=value.path if value else key, message=message, severity=severity)
 
 
 def _is_number(word: str) -> bool:
@@ -117,8 +154,9 @@ RULES = (
     ),
     Rule(
         keys=("tokenizer_type", "tokenizer_model"),
-        when=lambda f: f.tokenizer_type not in (None, "NullTokenizer", "ByteTokenizer") and f.tokenizer_model is None,
-        say="tokenizer_type {tokenizer_type} needs tokenizer_model, a folder with tokenizer.json.",
+        when=lambda f: f.tokenizer_type not in (None, *NUMBERS) and f.tokenizer_model is None,
+        say="tokenizer_type {tokenizer_type} needs tokenizer_model: a folder with tokenizer.json, a SentencePiece model "
+        "or a name on the Hugging Face Hub.",
     ),
     Rule(
         keys=("vocab_size", "tokenizer_type"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from primus.backends.megatron.checks.rule import Facts
+from primus.backends.megatron.tokenizer import NUMBERS
 from primus.errors import Problem
 
 
@@ -168,6 +169,12 @@ SWITCHES = (
         off=lambda f: f.lr_decay_style != "WSD",
         without="without lr_decay_style: WSD",
         keys=("lr_wsd_decay_iters", "lr_wsd_decay_style"),
+    ),
+    Switch(
+        reads=("tokenizer_type",),
+        off=lambda f: f.tokenizer_type in NUMBERS,
+        without="with tokenizer_type NullTokenizer or ByteTokenizer; set it to HuggingFaceTokenizer",
+        keys=("tokenizer_model",),
     ),
     _off("manual_gc", "manual_gc_interval"),
     _on("disable_tensorboard", "tensorboard_dir"),
