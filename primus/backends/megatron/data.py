@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from megatron.core import parallel_state as state
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig, MockGPTDataset
@@ -46,6 +47,7 @@ def build_datasets(arguments: Arguments, tokenizer: Tokenizer, *, vocabulary: in
         tokenizer=tokenizer,
     )
     _refuse_other_tokenizers(config, vocabulary)
+    _share(Path(config.path_to_cache))
     sizes = [settings.train_iters * batch, evaluation, evaluation]
     _refuse_empty_parts(config, sizes)
     kind = MockGPTDataset if settings.mock_data else GPTDataset
@@ -127,6 +129,20 @@ def _refuse_other_tokenizers(config: GPTDatasetConfig, vocabulary: int) -> None:
         wrong = mismatch(prefix, vocabulary=vocabulary, eod=eod)
         if wrong:
             raise ExperimentError([Problem(message=wrong)])
+
+
+def _share(cache: Path) -> None:
+    """Make the folder that rank 0 writes index files into and all others read from, and see that it is the same one."""
+    sign = cache / ".shared"
+    if dist.get_rank() == 0:
+        cache.mkdir(parents=True, exist_ok=True)
+        sign.touch()
+    dist.barrier()
+    if not sign.exists():
+        raise MissingError(
+            f"{cache}: this process does not see the folder that rank 0 made. data_cache_path (else the workspace) "
+            "must be on a file system that all nodes share."
+        )
 
 
 def _refuse_empty_parts(config: GPTDatasetConfig, sizes: list[int]) -> None:

@@ -155,8 +155,8 @@ RULES = (
     Rule(
         keys=("tokenizer_type", "tokenizer_model"),
         when=lambda f: f.tokenizer_type not in (None, *NUMBERS) and f.tokenizer_model is None,
-        say="tokenizer_type {tokenizer_type} needs tokenizer_model: a folder with tokenizer.json, a SentencePiece model "
-        "or a name on the Hugging Face Hub.",
+        say="tokenizer_type {tokenizer_type} needs tokenizer_model: a folder with tokenizer.json, a SentencePiece "
+        "model or a name on the Hugging Face Hub.",
     ),
     Rule(
         keys=("vocab_size", "tokenizer_type"),
