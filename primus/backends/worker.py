@@ -20,9 +20,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from primus.backends.base import Resume
-from primus.backends.lifeline import die_with_parent
 from primus.errors import ExitStatus, PrimusError
 from primus.experiment import Experiment
+from primus.lifeline import die_with_parent
 from primus.metrics.settings import MetricsSettings
 from primus.redact import redact_values
 from primus.run import RunDirectory, State, write_text

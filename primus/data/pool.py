@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -15,6 +14,7 @@ from types import TracebackType
 from primus.data.corpus import CorpusError, Shard
 from primus.data.formats import Counts, Writer
 from primus.errors import MissingError, PrimusError, Problem
+from primus.lifeline import end_with_parent
 
 SHOWN = 3
 """Damaged documents that are named; the others are counted."""
@@ -190,7 +190,7 @@ class _Worker:
 def _die_with(parent: int) -> None:
     """Ctrl-C is the parent's business, and nothing may go on writing when the parent is gone, even by kill -9."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    end_with_parent()
     if os.getppid() != parent:
         os._exit(1)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from primus.backends.lifeline import PARENT_VARIABLE, die_with_parent
 from primus.launch.failure import Ended, first_failure, record_exit
 from primus.launch.supervise import children
+from primus.lifeline import PARENT_VARIABLE, die_with_parent
 from primus.run import RunDirectory
 
 _AFTERMATH = 3.0

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from primus.backends.lifeline import PARENT_VARIABLE
 from primus.errors import MissingError
 from primus.job import Job
 from primus.launch import failure as failures
 from primus.launch.render import command, environment
 from primus.launch.supervise import Supervisor
 from primus.launch.terminal import Screen
+from primus.lifeline import PARENT_VARIABLE
 from primus.redact import redact_text
 from primus.run import RunDirectory, State, Status, utc_now
 

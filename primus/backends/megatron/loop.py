@@ -62,6 +62,7 @@ class Loop:
         if self._progress.step >= last:
             self._say(f"Nothing left to do: step {self._progress.step} of {last} is done.")
             return
+        shown = {self._progress.step + 1, last}  # the first step shows where a run begins, the last where it ends
         batches = self._batches(self._data.train, consumed=self._progress.samples)
         monitor = metrics.make_monitor(self._worker, self._training, reports=self._reports)
         batches = [None if each is None else monitor.timed(each) for each in batches]
@@ -70,7 +71,7 @@ class Loop:
                 monitor.step_begins()
                 losses, step = self._train_step(batches)
                 monitor.step_done()
-                if self._progress.step % self._settings.log_interval == 0 or self._progress.step == last:
+                if self._progress.step % self._settings.log_interval == 0 or self._progress.step in shown:
                     self._report(losses, step, monitor)
                 else:
                     metrics.forget_auxiliary_losses(self._arguments)

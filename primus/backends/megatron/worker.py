@@ -3,8 +3,8 @@ before the process has its log file, and nothing at all again in the processes t
 
 from __future__ import annotations
 
-from primus.backends.lifeline import end_with_parent
 from primus.backends.worker import Worker, run
+from primus.lifeline import end_with_parent
 
 
 def train(worker: Worker) -> None:

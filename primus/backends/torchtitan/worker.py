@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from primus.backends.lifeline import end_with_parent
 from primus.backends.torchtitan import BACKEND
 from primus.backends.torchtitan.assets import local_folder
 from primus.backends.torchtitan.checkout import VARIABLE, use
@@ -20,6 +19,7 @@ from primus.backends.torchtitan.shape import shape_of
 from primus.backends.worker import Worker, run
 from primus.errors import ExperimentError
 from primus.experiment import Experiment, resolve
+from primus.lifeline import end_with_parent
 from primus.metrics.flops import training_flops
 
 

@@ -1,4 +1,5 @@
-"""Ties a process to its parent: no training goes on without its launcher. Workers and the torchrun agent call it."""
+"""Ties a process to its parent: no training goes on without its launcher. Workers, the torchrun agent and
+whatever else starts processes of its own call it."""
 
 from __future__ import annotations
 
