@@ -80,14 +80,22 @@ class CheckoutBackend(MegatronBackend):
         values = {name: value for name, value in experiment.plain().items() if name not in idle}
         words = argument_list(values, own, self.options, accelerator=resources.accelerator, leave_out=idle)
         text = in_lines(words)
-        reason = f"its {SCRIPT} trains, not Primus' own loop"
         return replace(
             job,
             module="primus.backends.megatron.checkout.worker",
-            environment=(*job.environment, Variable(name=VARIABLE, value=str(self.path), reason=reason)),
+            environment=(*job.environment, *self._environment(resources.accelerator)),
             files={**job.files, ARGUMENTS: text},
             shown={f"Arguments of {self.path / SCRIPT}": text},
         )
+
+    def _environment(self, accelerator: str) -> list[Variable]:
+        """What the workers need besides: on GPUs, the backend asks for all but the path anyway."""
+        reason = f"its {SCRIPT} trains, not Primus' own loop"
+        found = [Variable(name=VARIABLE, value=str(self.path), reason=reason)]
+        if accelerator == "cpu":
+            reason = "Megatron-LM asserts it for tensor parallelism, without a GPU too"
+            found.append(Variable(name="CUDA_DEVICE_MAX_CONNECTIONS", value="1", reason=reason))
+        return found
 
     def _unspellable(self, experiment: Experiment) -> list[Problem]:
         """A problem for every value that no option can say; the schema's check has said what is no key at all."""

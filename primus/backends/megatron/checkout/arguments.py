@@ -56,8 +56,9 @@ def argument_list(
             meant[name] = key.default
     words: list[str] = []
     for name in sorted(meant):
-        if meant[name] is not None and name not in NOT_PASSED:
-            words += spell(name, meant[name], options_of(name, options))
+        found = options_of(name, options)
+        if meant[name] is not None and name not in NOT_PASSED and (found or name in values):
+            words += spell(name, meant[name], found)
     return words
 
 

@@ -58,6 +58,8 @@ class Observer:
         self._monitor: Monitor | None = None
         self._step = 0
         self._evaluation = "valid_loss"
+        self._lr: float | None = None
+        """Of the step that is being made: Megatron-LM reports the one of the next."""
 
     def after_setup(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """The model is built: describe it, and begin to measure."""
@@ -68,6 +70,8 @@ class Observer:
         from primus.backends.megatron.model import count_parameters
 
         args = get_args()
+        if built[1] is not None:
+            self._lr = max(group["lr"] for group in built[1].param_groups)
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         parameters = count_parameters(built[0], device)
         self._monitor = Monitor(
@@ -99,6 +103,7 @@ class Observer:
         self._monitor.step_done()
         if self._step % args.log_interval == 0 or self._step == args.train_iters:
             self._report(facts)
+        self._lr = facts["learning_rate"]
         return result
 
     def around_evaluation(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -132,7 +137,7 @@ class Observer:
         measured = self._monitor.report(self._step, loss)
         if not self._reports or loss is None:
             return
-        numbers = {"lr": facts["learning_rate"], "grad_norm": facts["grad_norm"]}
+        numbers = {"lr": self._lr, "grad_norm": facts["grad_norm"]}
         known = {name: float(value) for name, value in numbers.items() if value is not None}
         self._worker.record(step=self._step, loss=loss, **known, **measured)
 

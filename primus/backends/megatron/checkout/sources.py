@@ -43,6 +43,8 @@ class Module:
             match node:
                 case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                     self._values[name] = node
+                case ast.Assign(targets=[ast.Name()], value=ast.Constant(value=None)):
+                    pass  # what a name is where an import failed
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     self._values[name] = value
                 case ast.ImportFrom():
