@@ -18,6 +18,9 @@ from primus.job import Resources
 DATASETS = ("c4", "c4_test", "c4_validation", "text")
 """torchtitan's own, and `text`, which data.py registers."""
 
+READERS = 16
+"""Documents of `text` that a process reads at a time, at most."""
+
 STATES = ("model", "optimizer", "lr_scheduler", "dataloader", "train_state")
 """The states in a checkpoint."""
 
@@ -152,6 +155,15 @@ def _profiling(settings: Settings) -> Iterator[Problem]:
 
 
 def _dataloader(settings: Settings) -> Iterator[Problem]:
+    for section, whole in (("training", ("c4_test",)), ("validation", ("c4_test", "text"))):
+        key = f"{section}.dataloader.num_workers"
+        if settings[f"{section}.dataset"] in whole and settings[key] > 1:
+            message = (
+                f"torchtitan gives each of them all of {settings[f'{section}.dataset']}, and every batch comes again"
+            )
+            yield settings.problem(key, f"{message}; use 1, or 0")
+    if settings["training.dataset"] == "text" and settings["training.dataloader.num_workers"] > READERS:
+        yield settings.problem("training.dataloader.num_workers", f"at most {READERS} can share the text")
     for section in ("training.dataloader", "validation.dataloader"):
         for name in ("persistent_workers", "prefetch_factor"):
             if settings[f"{section}.{name}"] and not settings[f"{section}.num_workers"]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 from torchtitan.components.dataloader import ParallelAwareDataloader
 from torchtitan.config import JobConfig
 from torchtitan.hf_datasets import DatasetConfig
 from torchtitan.hf_datasets.text_datasets import DATASETS, HuggingFaceTextDataset, build_text_dataloader
 
+from primus.backends.torchtitan.checks import READERS
 from primus.errors import MissingError
 
 NAME = "text"
@@ -26,9 +27,6 @@ _FORMATS = {"json": "*.jsonl", "parquet": "*.parquet"}
 _ORDER = 0
 """Seed of the order of the documents: text is often collected by source, and training must not see one source after the
 other."""
-
-_SIDE_BY_SIDE = 16
-"""Documents that a process reads at a time."""
 
 
 def register() -> None:
@@ -44,7 +42,7 @@ def build_dataloader(
     training = job_config.training
     if training.dataset != NAME:
         return build_text_dataloader(dp_world_size, dp_rank, tokenizer, job_config)
-    readers = min(_SIDE_BY_SIDE, len(load(training.dataset_path)) // dp_world_size)
+    readers = min(READERS, len(load(training.dataset_path)) // dp_world_size)
     if not readers:
         raise MissingError(
             f"training.dataset_path: {training.dataset_path} has {len(load(training.dataset_path))} documents, fewer "
@@ -75,7 +73,10 @@ class SideBySide(IterableDataset):  # type: ignore[misc]
         self._turn = 0
 
     def __iter__(self) -> Iterator[Any]:
-        pieces = [iter(part) for part in self._parts]
+        # Each process that loads ahead has a copy of this dataset; together they read every part once.
+        ahead = get_worker_info()
+        mine = self._parts if ahead is None else self._parts[ahead.id :: ahead.num_workers]
+        pieces = [iter(part) for part in mine]
         while True:
             turn, self._turn = self._turn, (self._turn + 1) % len(pieces)
             yield next(pieces[turn])

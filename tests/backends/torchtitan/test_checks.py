@@ -24,6 +24,7 @@ WRONG = [
         "needs compile.enable",
     ),
     ("model.converters=[float16]", "model.converters", "unknown converter 'float16'"),
+    ("training.dataloader.num_workers=2", "training.dataloader.num_workers", "every batch comes again"),
     ("parallelism.expert_parallel_degree=2", "parallelism.expert_parallel_degree", "has no experts"),
     ("debug.moe_force_load_balance=true", "debug.moe_force_load_balance", "has no experts"),
 ]

@@ -41,6 +41,13 @@ def test_documents_come_in_the_same_order_wherever_the_files_are(trained_on, cor
     )
 
 
+def test_processes_that_load_ahead_divide_the_text(train, straight):
+    run = train("ahead", "training.dataloader.num_workers=2", "training.steps=4", "metrics.log_freq=1")
+    losses = list(run.metric("loss").values())
+    assert len(set(losses)) == 4
+    assert losses[-1] < losses[0]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
