@@ -122,7 +122,8 @@ def test_the_arguments_of_an_experiment(prepared: Callable[..., Prepared]) -> No
     found = prepared(**given, split="9,1,0", bias_dropout_fusion=False, only_here=1e-05, save_interval=5)
     assert arguments(found) == [
         "--disable-bias-linear",
-        "--disable-bias-dropout-fusion",
+        "--no-rope-fusion",
+        "--no-bias-dropout-fusion",
         "--data-path 0.3 a 0.7 b",
         "--distributed-backend gloo",
         "--exit-signal-handler",
@@ -132,7 +133,6 @@ def test_the_arguments_of_an_experiment(prepared: Callable[..., Prepared]) -> No
         "--lr 0.001",
         "--max-position-embeddings 64",
         "--micro-batch-size 2",
-        "--moe-layer-freq '[0,1,1,1]'",
         "--num-attention-heads 4",
         "--num-layers 4",
         "--only-here 1e-05",
@@ -182,6 +182,8 @@ def test_a_key_without_effect_is_left_out(prepared: Callable[..., Prepared]) -> 
         ("--lr", -1.0, ["--lr", "-1.0"]),
         ("--split", "-x", ["--split=-x"]),
         ("--spans", [1, 2], ["--spans", "1", "2"]),
+        ("--moe-layer-freq", [0, 1, 1], ["--moe-layer-freq", "[0,1,1]"]),
+        ("--moe-layer-freq", "[0]*2+[1]", ["--moe-layer-freq", "[0]*2+[1]"]),
         ("--spans", 3, ["--spans", "3"]),
         ("--rampup-batch-size", [1, 2, 3], ["--rampup-batch-size", "1", "2", "3"]),
     ],
