@@ -74,6 +74,18 @@ def _positions_of_all_heads() -> None:
     MLASelfAttention.__init__ = init
 
 
+@patch("CheckpointWithoutOutput", "recomputing norms asks Transformer Engine about fp8, which these layers never use")
+def _recomputation_without_engine() -> None:
+    from megatron.core.tensor_parallel.random import CheckpointWithoutOutput
+
+    original = CheckpointWithoutOutput.__init__
+
+    def init(self: Any, fp8: Any = None) -> None:
+        original(self, fp8=None)
+
+    CheckpointWithoutOutput.__init__ = init
+
+
 @patch("moe_utils.te_general_gemm", "the router asks whether it is there, and the name is missing when it is not")
 def _router_without_engine() -> None:
     from megatron.core.transformer.moe import moe_utils

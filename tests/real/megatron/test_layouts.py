@@ -146,7 +146,7 @@ class Measured:
     def row(self) -> str:
         keys = ", ".join(f"`{key}: {_yaml(value)}`" for key, value in self.case.values.items())
         facts = (self.case.model, self.case.name, self.case.processes, f"{self.loss:.1e}", f"{self.grad_norm:.1e}")
-        return f"| {' | '.join(map(str, facts))} | {keys} |"
+        return f"| {' | '.join(map(str, facts))} | {keys or '–'} |"
 
 
 class Layouts:

@@ -63,9 +63,4 @@ CPU_RULES = (
         say="Transformer Engine's cross-entropy needs a GPU, and there is none here: set "
         "cross_entropy_loss_fusion: false.",
     ),
-    Rule(
-        keys=("fp16",),
-        when=lambda f: f.fp16,
-        say="fp16 training needs a GPU, and there is none here: set bf16, or neither.",
-    ),
 )

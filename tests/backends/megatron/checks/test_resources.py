@@ -69,7 +69,6 @@ CPU_CASES: list[tuple[dict[str, Any], str]] = [
     ({"no_persist_layer_norm": False}, "no_persist_layer_norm"),
     ({"masked_softmax_fusion": True, "bf16": True}, "masked_softmax_fusion"),
     ({"cross_entropy_loss_fusion": True, "cross_entropy_fusion_impl": "te"}, "cross_entropy_loss_fusion"),
-    ({"fp16": True}, "fp16"),
 ]
 
 
