@@ -10,7 +10,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """How this node reaches the others, each fact with the reason for it. launch/network.py reads it from the system."""
+    """How this node reaches the others, each fact with the reason for it. launch/network.py finds it."""
 
     interface: str | None = None
     """For sockets; None when no route leads to another machine."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import typer
@@ -16,7 +17,7 @@ from primus.commands.completion import complete_experiment, complete_set
 from primus.errors import MissingError
 from primus.experiment import Experiment, dump
 from primus.job import Resources
-from primus.launch.devices import find_accelerators
+from primus.launch.devices import Accelerators, find_accelerators
 from primus.launch.topology import plan_resources
 from primus.run import RunDirectory, new_run_id
 
@@ -74,22 +75,24 @@ def train(
 
     An option that is not given is taken from the environment variable behind it, when that is set.
     """
+    accelerators = find_accelerators(os.environ)
     resources = plan_resources(
         nnodes=nnodes,
         node_rank=node_rank,
         nproc_per_node=nproc_per_node,
         master_addr=master_addr or None,
         master_port=master_port,
-        accelerators=find_accelerators(os.environ),
+        accelerators=accelerators,
     )
     prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
     experiment = _usable(prepared, dry_run=dry_run)
     start = _RESUME[resume]
     beginning = _beginning(prepared.backend, experiment, start)
     if dry_run:
+        resources = _with_network(resources, accelerators, resources.master_addr)
         _show(prepared.backend, experiment, resources, start, beginning)
     else:
-        _run(prepared.backend, experiment, resources, start)
+        _run(prepared.backend, experiment, resources, accelerators, start)
 
 
 _RESUME: dict[bool | None, Resume] = {None: "auto", True: "require", False: "never"}
@@ -130,12 +133,26 @@ def _show(backend: Backend, experiment: Experiment, resources: Resources, resume
     print(explain(job, beginning=beginning, environ=os.environ))
 
 
-def _run(backend: Backend, experiment: Experiment, resources: Resources, resume: Resume) -> NoReturn:
+def _with_network(resources: Resources, accelerators: Accelerators, address: str | None) -> Resources:
+    """With what this node's network looks like, when there are several nodes; doubts are printed."""
+    if resources.nnodes == 1:
+        return resources
+    from primus.launch.network import find_network
+
+    network = find_network(address=address, accelerators=accelerators)
+    for warning in network.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    return replace(resources, network=network)
+
+
+def _run(
+    backend: Backend, experiment: Experiment, resources: Resources, accelerators: Accelerators, resume: Resume
+) -> NoReturn:
     from primus.launch.local import submit
     from primus.launch.rendezvous import agree, check_address
 
     registry.require_packages(backend)
-    check_address(resources)
+    resources = _with_network(resources, accelerators, check_address(resources))
     run_id = new_run_id()
     if resources.nnodes > 1:
         run_id = agree(resources, run_id=run_id, digest=_digest(experiment))

@@ -22,6 +22,7 @@ def explain(job: Job, *, beginning: str, environ: Mapping[str, str]) -> str:
         "": _facts(job, beginning),
         "Command": [shlex.join(command(job))],
         **{title: text.splitlines() for title, text in job.shown.items()},
+        **_network(job),
         "Environment that Primus adds": [*_environment(job, environ), *_place(job)],
         "Files that would be written": _files(job),
     }
@@ -38,7 +39,7 @@ def _facts(job: Job, beginning: str) -> list[str]:
     last = first + resources.nproc_per_node - 1
     rows = {
         "Experiment": f"{job.name} ({job.backend})",
-        "Processes": f"{resources.world_size} on {resources.accelerator}: {resources.nnodes} node"
+        "Processes": f"{resources.world_size} on {_accelerator(job)}: {resources.nnodes} node"
         f"{'s' * (resources.nnodes > 1)} with {resources.nproc_per_node} each",
         "This node": f"{resources.node_rank}, with rank{f's {first} to {last}' if last > first else f' {first}'}",
         "Rendezvous": f"{resources.master_addr or '127.0.0.1'}, port {resources.master_port or 'taken when it starts'}",
@@ -46,6 +47,24 @@ def _facts(job: Job, beginning: str) -> list[str]:
         "Start": beginning,
     }
     return [f"{name + ':':<12}{text}" for name, text in rows.items()]
+
+
+def _accelerator(job: Job) -> str:
+    resources = job.resources
+    return f"{resources.accelerator} ({resources.gpu_model})" if resources.gpu_model else resources.accelerator
+
+
+def _network(job: Job) -> dict[str, list[str]]:
+    """What was found on this node; nothing for a single one."""
+    network = job.resources.network
+    if network is None:
+        return {}
+    lines = [f"Interface:  {network.interface or 'none'}, {network.route}"]
+    if job.resources.accelerator != "cpu":
+        lines.append(f"RDMA ports: {network.fabric}")
+    if network.link == "roce":
+        lines.append(f"GID index:  {'none' if network.gid_index is None else network.gid_index}, {network.gid}")
+    return {"Network of this node": lines}
 
 
 def _environment(job: Job, environ: Mapping[str, str]) -> list[str]:
@@ -61,10 +80,12 @@ def _assignment(decision: Decision) -> str:
 
 
 def _why(decision: Decision) -> str:
+    """Where the value is from, and the reason for it."""
     wish = decision.variable
-    if not decision.yours:
-        return wish.reason
-    return f"yours; Primus would set {wish.value or 'it empty'}: {wish.reason}"
+    if decision.set_by is None:
+        return f"{decision.source}: {wish.reason}"
+    owner = "yours" if decision.set_by == "user" else "the image's"
+    return f"{owner}; {decision.source} would set {wish.value or 'it empty'}: {wish.reason}"
 
 
 def _place(job: Job) -> list[str]:

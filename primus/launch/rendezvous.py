@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,17 +38,23 @@ class Node:
     """Hash of what it would train."""
 
 
-def check_address(resources: Resources) -> None:
-    """An error at once for an address or a port that can't serve as the meeting point."""
+def check_address(resources: Resources) -> str | None:
+    """The numeric address of node 0, or None where none was given. An error at once for an address or a port that can't
+    serve as the meeting point."""
     address, port = resources.master_addr, resources.master_port
-    if address is not None:
-        found = _resolve(address, port)
-        if resources.nnodes > 1:
-            _refuse_loopback(address, found)
-        else:
-            _check_bind(found[0], 0, f"--master-addr {address}: not an address of this machine, the only node")
+    found = [] if address is None else _resolve(address, port)
+    if address is not None and resources.nnodes == 1:
+        if not _is_own(found[0]):
+            raise UsageError(f"--master-addr {address}: not an address of this machine, the only node")
+    elif address is not None:
+        _refuse_loopback(address, found)
     if port is not None and resources.node_rank == 0:
-        _listen(port, backlog=0).close()
+        with _listen(port, backlog=1) as server:
+            if address is not None and resources.nnodes > 1 and not any(map(_is_own, found)):
+                _require_way_back(server, address, port)
+    elif address is not None:
+        _require_route(address, found)
+    return found[0] if found else None
 
 
 def agree(resources: Resources, *, run_id: str, digest: str, timeout: float = TIMEOUT) -> str:
@@ -195,25 +202,54 @@ def _refuse_loopback(address: str, found: list[str]) -> None:
     loopback = [each for each in found if ipaddress.ip_address(each.partition("%")[0]).is_loopback]
     if loopback and (loopback[0] in ("127.0.0.1", "::1") or loopback[0] != address):
         raise UsageError(
-            f"--master-addr {address} means {loopback[0]}, which is each node itself; give node 0's address in the "
-            "network between the nodes"
+            f"--master-addr {address} means {loopback[0]} here, which is each node itself; give node 0's address in "
+            "the network between the nodes"
         )
 
 
-def _check_bind(address: str, port: int, message: str) -> None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+def _is_own(address: str) -> bool:
+    """Whether an address belongs to this machine: then a socket can be bound to it."""
+    with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
         try:
-            probe.bind((address, port))
+            probe.bind((address, 0))
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
-            raise UsageError(message) from None
+            return False
+    return True
+
+
+def _require_way_back(server: socket.socket, address: str, port: int) -> None:
+    """A foreign address is right only when it is forwarded to this machine, as that of a Kubernetes service is."""
+    server.settimeout(_PATIENCE)
+    try:
+        with socket.create_connection((address, port), timeout=_PATIENCE):
+            server.accept()[0].close()
+    except OSError:
+        raise UsageError(
+            f"--master-addr {address}: not an address of this machine, which is node 0, and no connection to it "
+            "arrives here; is --node-rank right?"
+        ) from None
+
+
+def _require_route(address: str, found: list[str]) -> None:
+    """Connecting a datagram socket sends nothing, but fails where no route leads."""
+    for each in found:
+        with socket.socket(_family(each), socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.connect((each, 9))
+            return
+    raise MissingError(f"--master-addr {address}: this machine has no route to {found[0]}")
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _listen(port: int, *, backlog: int) -> socket.socket:
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
     try:
-        return socket.create_server(("", port), backlog=backlog, reuse_port=False)
+        return socket.create_server(("", port), family=family, backlog=backlog, dualstack_ipv6=both)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise MissingError(f"--master-port {port}: another process of this machine uses it; take another") from None

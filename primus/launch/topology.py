@@ -36,6 +36,7 @@ def plan_resources(
         master_addr=master_addr,
         master_port=master_port,
         accelerator=accelerators.kind,
+        gpu_model=accelerators.model,
     )
 
 

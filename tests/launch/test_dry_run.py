@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from primus.job import Job, Resources, Variable
+from primus.job import Job, Network, Resources, Variable
 from primus.launch.dry_run import explain
 from primus.redact import HIDDEN
 
@@ -62,13 +63,13 @@ def test_the_second_of_two_nodes_shows_its_own_ranks_and_files():
 def test_every_variable_comes_with_its_reason():
     wish = Variable(name="CUDA_DEVICE_MAX_CONNECTIONS", value="1", reason="keeps the order of the kernels")
     assert "  CUDA_DEVICE_MAX_CONNECTIONS=1" in shown(environment=(wish,))
-    assert "# keeps the order of the kernels" in shown(environment=(wish,))
+    assert "# megatron: keeps the order of the kernels" in shown(environment=(wish,))
 
 
 def test_a_value_of_the_user_is_shown_as_such():
     line = next(line for line in shown({"OMP_NUM_THREADS": "8"}).splitlines() if "OMP_NUM_THREADS" in line)
     assert line.split("#")[0].strip() == "OMP_NUM_THREADS=8"
-    assert "# yours; Primus would set 1: one thread per worker" in line
+    assert "# yours; primus would set 1: one thread per worker" in line
 
 
 def test_a_value_with_spaces_can_be_copied_into_a_shell():
@@ -79,3 +80,27 @@ def test_a_value_with_spaces_can_be_copied_into_a_shell():
 def test_a_secret_is_not_shown():
     wish = Variable(name="HF_TOKEN", value="abc", reason="r")
     assert f"HF_TOKEN={HIDDEN}" in shown(environment=(wish,))
+
+
+def test_several_nodes_see_what_was_found_of_their_network():
+    network = Network(
+        interface="eth0",
+        route="the default route",
+        link="roce",
+        ports=("mlx5_0:1",),
+        fabric="1 active port; left out: mlx5_1:1 (DOWN)",
+        gid="differs between the ports",
+    )
+    text = shown(resources=replace(SEVERAL, accelerator="amd", gpu_model="gfx942", network=network))
+    assert "4 on amd (gfx942): 2 nodes" in text
+    assert text.split("\n\n")[2].splitlines() == [
+        "Network of this node:",
+        "  Interface:  eth0, the default route",
+        "  RDMA ports: 1 active port; left out: mlx5_1:1 (DOWN)",
+        "  GID index:  none, differs between the ports",
+    ]
+
+
+def test_a_value_of_the_gpu_model_is_shown_as_such():
+    resources = Resources(accelerator="amd", gpu_model="gfx950")
+    assert "# gfx950: Transformer Engine may use MXFP8" in shown(resources=resources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -130,3 +131,37 @@ def test_a_port_in_use_is_refused_on_the_node_that_needs_it():
         with pytest.raises(MissingError, match=f"--master-port {port}: another process of this machine uses it"):
             check_address(resources("127.0.0.2", port))
         check_address(resources("127.0.0.2", port, rank=1))
+
+
+def test_the_numeric_address_of_node_0_is_returned(port):
+    assert check_address(resources("127.0.0.2", port)) == "127.0.0.2"
+    assert check_address(resources("localhost", port, nnodes=1)) in ("127.0.0.1", "::1")
+    assert check_address(resources(None, None, nnodes=1)) is None
+
+
+def test_node_0_must_be_where_its_address_leads(port, monkeypatch):
+    monkeypatch.setattr("primus.launch.rendezvous._PATIENCE", 0.2)
+    with pytest.raises(UsageError, match=r"not an address of this machine, which is node 0, .* is --node-rank right"):
+        check_address(resources("192.0.2.1", port))
+
+
+def test_a_foreign_address_that_is_forwarded_to_node_0_is_right(port, monkeypatch):
+    monkeypatch.setattr("primus.launch.rendezvous._is_own", lambda address: False)
+    check_address(resources("127.0.0.2", port))
+
+
+def test_an_address_without_a_route_is_refused_at_once(port, monkeypatch):
+    def connect(self, address):
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(MissingError, match=r"this machine has no route to 192\.0\.2\.1"):
+        check_address(resources("192.0.2.1", port, rank=1))
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_node_0_is_reached_over_ipv6_as_well(port):
+    with ThreadPoolExecutor(2) as pool:
+        master = pool.submit(node, 0, port)
+        over_ipv6 = Resources(nnodes=2, node_rank=1, master_addr="::1", master_port=port)
+        assert agree(over_ipv6, run_id="", digest="same", timeout=30.0) == master.result() == "run-of-0"

@@ -59,6 +59,7 @@ class MegatronBackend:
             args=("--resume", resume),
             total_steps=values.get("train_iters"),
             environment=_ENVIRONMENT[resources.accelerator],
+            experts=bool(values.get("num_experts")),
             resources=resources,
             run_dir=run_dir,
             files={"experiment.yaml": dump(experiment)},

@@ -49,6 +49,8 @@ class TorchtitanBackend:
 
     def plan(self, experiment: Experiment, resources: Resources, *, run_dir: Path, resume: Resume) -> Job:
         """One worker per process; the terminal shows the rank that has the loss."""
+        from primus.backends.torchtitan.flavors import has_experts, sizes_of
+
         settings = Settings(experiment, self.schema())
         return Job(
             name=experiment.exp_name,
@@ -57,6 +59,7 @@ class TorchtitanBackend:
             args=("--resume", resume),
             total_steps=settings["training.steps"],
             environment=_ENVIRONMENT[resources.accelerator],
+            experts=has_experts(sizes_of(settings) or {}),
             resources=resources,
             run_dir=run_dir,
             files={"experiment.yaml": dump(experiment)},
