@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import types
 import typing
 
 
@@ -29,7 +30,7 @@ class ArgumentGroupFactory:
 
     def _facts(self, kind):
         inner = typing.get_args(kind)
-        if typing.get_origin(kind) is typing.Union:
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
             return self._facts(inner[0])
         if typing.get_origin(kind) is typing.Literal:
             return {"type": str, "choices": inner}
