@@ -51,6 +51,11 @@ def test_the_terminal_shows_the_rank_that_has_the_loss(
     assert plan(experiment(**changes), processes).console_ranks == (rank,)
 
 
+@pytest.mark.parametrize(("changes", "experts"), [({}, False), ({"num_experts": 4}, True)])
+def test_the_plan_says_whether_the_model_has_experts(experiment: Make, changes: dict[str, Any], experts: bool) -> None:
+    assert plan(experiment(**changes)).experts == experts
+
+
 @pytest.mark.parametrize(
     ("accelerator", "variable"),
     [("cpu", "TORCHDYNAMO_DISABLE"), ("amd", "CUDA_DEVICE_MAX_CONNECTIONS"), ("nvidia", "CUDA_DEVICE_MAX_CONNECTIONS")],

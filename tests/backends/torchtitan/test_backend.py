@@ -40,6 +40,13 @@ def test_the_terminal_shows_the_rank_that_has_the_loss(experiment, sets, rank):
     assert plan(experiment(*sets)).console_ranks == (rank,)
 
 
+@pytest.mark.parametrize(
+    ("name", "experts"), [("llama3_8b", False), ("deepseek_v3_16b", True), ("qwen3_30b_a3b", True)]
+)
+def test_the_plan_says_whether_the_model_has_experts(name, experts):
+    assert plan(load(f"torchtitan/{name}", environ={})).experts == experts
+
+
 @pytest.fixture
 def folder(experiment):
     made = experiment().folder / "checkpoints"
