@@ -56,8 +56,7 @@ def build(values: Mapping[str, Any], *, world_size: int, gpu: bool) -> Arguments
         **_derived_model_fields(given, settings, layout, dtype),
         "deallocate_pipeline_outputs": gpu,
     }
-    if model["transformer_impl"] == "local":
-        _require_no_engine(given)
+    _require_engine(given, model["transformer_impl"])
     ddp = {"grad_reduce_in_fp32": dtype is torch.bfloat16}
     return Arguments(
         settings=settings,
@@ -80,15 +79,22 @@ def _dataset_config() -> Any:
 
 def _implementation(gpu: bool) -> str:
     """The layer implementation when the experiment names none: Transformer Engine where it is, else megatron's own."""
-    from megatron.core.models.gpt.gpt_layer_specs import HAVE_TE
-
-    return "transformer_engine" if gpu and HAVE_TE else "local"
+    return "transformer_engine" if gpu and _engine_is_here() else "local"
 
 
-def _require_no_engine(given: Mapping[str, Any]) -> None:
-    """Megatron's own layers ignore what only Transformer Engine can do: MissingError instead of other training."""
-    asked = [key for key in ("fp8", "fp4") if key in given]
-    asked += ["context_parallel_size"] if given.get("context_parallel_size", 1) > 1 else []
+def _engine_is_here() -> bool:
+    from megatron.core.models.gpt import gpt_layer_specs
+
+    return bool(gpt_layer_specs.HAVE_TE)
+
+
+def _require_engine(given: Mapping[str, Any], implementation: str) -> None:
+    """MissingError for what only Transformer Engine can do where it is not: megatron's own layers ignore it."""
+    if implementation == "transformer_engine":
+        asked = [] if _engine_is_here() else ["transformer_impl: transformer_engine"]
+    else:
+        asked = [key for key in ("fp8", "fp4") if key in given]
+        asked += ["context_parallel_size"] if given.get("context_parallel_size", 1) > 1 else []
     if asked:
         raise MissingError(f"{', '.join(asked)} needs Transformer Engine, which is not installed here.")
 

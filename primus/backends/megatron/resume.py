@@ -21,6 +21,7 @@ def start_from(checkpoints: Checkpoints, training: Training, resume: Resume, run
     """Put the training into the state that it starts from; a sentence that says which."""
     folder, settings = checkpoints.folder, training.arguments.settings
     if resume == "never":
+        _require_weights(training)
         return _start_over(folder, run_id)
     if dist.get_rank() == 0:
         folder.clean()
@@ -31,7 +32,15 @@ def start_from(checkpoints: Checkpoints, training: Training, resume: Resume, run
         raise MissingError(f"{folder.path} has no checkpoint to resume from.")
     if settings.load is not None:
         return _load_other(checkpoints, training, CheckpointFolder(Path(settings.load)))
+    _require_weights(training)
     return "Starts from zero."
+
+
+def _require_weights(training: Training) -> None:
+    """ExperimentError when the weights are whatever was in memory."""
+    if not training.arguments.transformer.perform_initialization:
+        said = "perform_initialization: false draws no weights, and there is no checkpoint that brings them"
+        raise ExperimentError([Problem(message=f"{said}: set it to true, or load.")])
 
 
 def _start_over(folder: CheckpointFolder, run_id: str) -> str:

@@ -1,6 +1,6 @@
-"""Builds the model of each preset twice: tiny, with weights, and with all its sizes but the numbers of layers and experts
-on the meta device; prints whether both are made of the same, and what the tiny one does with some tokens. Run by
-test_models.py in a process of its own."""
+"""Builds the model of each preset twice: tiny, with weights, and with all its sizes but the numbers of layers and of
+experts on the meta device; prints whether both are made of the same, and what the tiny one does with some tokens. Run
+by test_models.py in a process of its own."""
 
 import json
 import re

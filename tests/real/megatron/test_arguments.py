@@ -12,10 +12,10 @@ from primus.errors import MissingError
 pytestmark = pytest.mark.real
 
 
-def built(**values: Any) -> Any:
+def built(*, gpu: bool = False, **values: Any) -> Any:
     from primus.backends.megatron.arguments import build
 
-    return build(LLAMA | values, world_size=8, gpu=False)
+    return build(LLAMA | values, world_size=8, gpu=gpu)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,41 @@ def test_what_megatron_refuses_is_a_problem_of_the_experiment() -> None:
         built(tensor_model_parallel_size=3, num_query_groups=None, group_query_attention=False)
 
 
-@pytest.mark.parametrize("asked", [{"fp8": "hybrid"}, {"fp4": "e2m1"}, {"context_parallel_size": 2}])
+@pytest.mark.parametrize(
+    "asked",
+    [{"fp8": "hybrid"}, {"fp4": "e2m1"}, {"context_parallel_size": 2}, {"transformer_impl": "transformer_engine"}],
+)
 def test_what_only_transformer_engine_does_is_not_ignored_without_it(asked: dict[str, Any]) -> None:
     with pytest.raises(MissingError, match=r"needs Transformer Engine, which is not installed here\.$"):
         built(**asked)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "engine", "asked", "layers"),
+    [
+        (True, True, None, "transformer_engine"),
+        (True, False, None, "local"),
+        (False, True, None, "local"),
+        (True, True, "local", "local"),
+        (True, True, "transformer_engine", "transformer_engine"),
+    ],
+)
+def test_layers_are_those_of_transformer_engine_where_it_is_unless_asked(
+    gpu: bool, engine: bool, asked: str | None, layers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from megatron.core.models.gpt import gpt_layer_specs
+
+    monkeypatch.setattr(gpt_layer_specs, "HAVE_TE", engine)
+    assert built(gpu=gpu, transformer_impl=asked).transformer.transformer_impl == layers
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"), [({"fp8": "hybrid"}, "fp8"), ({"context_parallel_size": 2}, "context_parallel_size")]
+)
+def test_what_only_transformer_engine_does_reaches_it(
+    asked: dict[str, Any], field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from megatron.core.models.gpt import gpt_layer_specs
+
+    monkeypatch.setattr(gpt_layer_specs, "HAVE_TE", True)
+    assert getattr(built(gpu=True, **asked).transformer, field) == asked[field]

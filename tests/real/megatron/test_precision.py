@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LLAMA, Start
+from conftest import LLAMA, MegatronRun, Start
 from test_layouts import MODELS
 
 pytestmark = pytest.mark.real
@@ -132,3 +132,15 @@ def test_the_more_is_recomputed_the_less_is_kept(probed: dict[str, Any]) -> None
     )
     sizes = [probed[name]["kept"] for name in names]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_weights_of_a_checkpoint_need_not_be_drawn_first(train: Start, straight: MegatronRun) -> None:
+    source = {"load": str(straight.checkpoints.path), "ckpt_step": 10}
+    run = train("not-drawn", perform_initialization=False, disable_last_saving=True, train_iters=20, **source)
+    assert run.metric("loss") == {step: straight.metric("loss")[step] for step in range(11, 21)}
+
+
+def test_weights_that_nobody_drew_are_not_trained(start: Start) -> None:
+    run = start("nothing-drawn", perform_initialization=False)
+    assert run.wait() == [3]
+    assert "draws no weights, and there is no checkpoint that brings them" in run.log()
