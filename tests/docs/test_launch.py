@@ -1,0 +1,65 @@
+"""The tables of docs/launch.md say what the code does. PRIMUS_WRITE_DOCS=1 writes them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from primus.launch.environment import GPUS, MODELS, SETTINGS, Setting, model_settings
+from primus.launch.rendezvous import TIMEOUT
+
+PAGE = Path(__file__).parents[2] / "docs/launch.md"
+
+ACCELERATORS = {("cpu", *GPUS): "", GPUS: "GPU", ("amd",): "AMD"}
+NODES = {"any": "", "one": "one node", "many": "several nodes"}
+EXPERTS = {None: "", True: "a model with experts", False: "a model without experts"}
+
+
+def condition(setting: Setting) -> str:
+    network = "RoCE" if "gid_index" in setting.facts else "InfiniBand or RoCE" if setting.rdma else ""
+    data = "DATA_PATH is set" if "data_path" in setting.facts else ""
+    words = (ACCELERATORS[setting.on], NODES[setting.nodes], network, EXPERTS[setting.experts], data)
+    return ", ".join(filter(None, words)) or "always"
+
+
+def setting_rows() -> Iterator[str]:
+    for setting in SETTINGS:
+        yield f"| `{setting.name}` | `{setting.value}` | {condition(setting)} | {setting.reason} |"
+
+
+def model_rows() -> Iterator[str]:
+    for path in sorted(MODELS.iterdir()):
+        for variable in model_settings(path.stem):
+            yield f"| `{variable.name}` | `{variable.value}` | {path.stem} | {variable.reason} |"
+
+
+TABLES = {
+    "| variable | value | when | why |": setting_rows,
+    "| variable | value | model | why |": model_rows,
+}
+
+
+def test_tables_are_those_of_the_code():
+    text = made = PAGE.read_text(encoding="utf-8")
+    for header, rows in TABLES.items():
+        columns = header.count("|") - 1
+        table = "\n".join([header, "|" + "---|" * columns, *rows(), ""])
+        made = re.sub(rf"^{re.escape(header)}\n(?:\|.*\n)+", table.replace("\\", "\\\\"), made, flags=re.MULTILINE)
+    if os.environ.get("PRIMUS_WRITE_DOCS"):
+        PAGE.write_text(made, encoding="utf-8")
+    assert text == made
+    assert all(header in text for header in TABLES)
+
+
+def test_nothing_that_is_left_out_is_set():
+    listed = PAGE.read_text(encoding="utf-8").partition("### Left out")[2]
+    names = set(re.findall(r"`([A-Z_]+)`", listed.replace("NCCL_CHECK_POINTERS", "")))
+    assert len(names) >= 7
+    assert not names & {setting.name for setting in SETTINGS}
+
+
+def test_the_time_that_nodes_wait_for_each_other_is_said():
+    assert TIMEOUT == 600
+    assert "missing after ten minutes" in PAGE.read_text(encoding="utf-8")
