@@ -182,6 +182,8 @@ class Built:
     """What arguments.build made of one key beside the tiny model's."""
 
     def __init__(self, key: Key, value: Any) -> None:
+        from megatron.core.models.gpt import gpt_layer_specs
+
         from primus.backends.megatron import arguments
 
         mla = {"multi_latent_attention": True} if "MLATransformerConfig" in key.source else {}
@@ -189,6 +191,7 @@ class Built:
         with pytest.MonkeyPatch.context() as patch:
             if key.name in NEEDS_GPU_PACKAGES:
                 patch.setattr(arguments, "_construct", lambda dataclass_type, fields: fields)
+            patch.setattr(gpt_layer_specs, "HAVE_TE", True)
             self.arguments = arguments.build(values, world_size=8, gpu=False)
 
     def field(self, config: str, name: str) -> Any:
