@@ -122,10 +122,13 @@ def test_the_arguments_of_an_experiment(prepared: Callable[..., Prepared]) -> No
     found = prepared(**given, split="9,1,0", bias_dropout_fusion=False, only_here=1e-05, save_interval=5)
     assert arguments(found) == [
         "--disable-bias-linear",
+        "--no-align-param-gather",
         "--no-rope-fusion",
         "--no-bias-dropout-fusion",
         "--data-path 0.3 a 0.7 b",
         "--distributed-backend gloo",
+        "--eval-interval 20",
+        "--eval-iters 0",
         "--exit-signal-handler",
         "--ffn-hidden-size 128",
         "--global-batch-size 8",
@@ -227,7 +230,7 @@ def test_what_primus_own_loop_lacks_is_taken_when_the_parser_knows_it(errors: Ca
 
 def test_what_the_parser_lacks_is_refused_unless_it_changes_nothing(errors: Callable[..., list[str]]) -> None:
     assert not errors(overlap_grad_reduce=False)
-    assert "has no such option" in "\n".join(errors(clip_grad=0.5))
+    assert "has no such option" in "\n".join(errors(decoupled_lr=0.5))
 
 
 def test_an_option_that_depends_on_a_package_is_refused(errors: Callable[..., list[str]]) -> None:

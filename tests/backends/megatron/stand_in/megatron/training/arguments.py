@@ -19,6 +19,7 @@ def parse_args(extra_args_provider=None, ignore_unknown_args=False):
     parser = _add_model_args(parser)
     parser = _add_training_args(parser)
     parser = _add_data_args(parser)
+    parser = _add_optimizer_args(parser)
     parser = add_more_arguments(parser)
     if extra_args_provider is not None:
         parser = extra_args_provider(parser)
@@ -86,4 +87,38 @@ def _add_data_args(parser):
     group.add_argument("--vocab-size", type=int, default=None)
     if os.environ.get("WITH_KITCHEN"):
         group.add_argument("--kitchen-config-file", type=str, default=None)
+    return parser
+
+
+def _add_optimizer_args(parser):
+    group = parser.add_argument_group(title="optimizer")
+    group.add_argument("--optimizer", type=str, default="adam", choices=["adam", "sgd"])
+    group.add_argument("--adam-beta1", type=float, default=0.9)
+    group.add_argument("--adam-beta2", type=float, default=0.999)
+    group.add_argument("--adam-eps", type=float, default=1e-08)
+    group.add_argument("--weight-decay", type=float, default=0.01)
+    group.add_argument("--clip-grad", type=float, default=1.0)
+    group.add_argument("--lr-decay-style", type=str, default="linear", choices=["constant", "linear", "cosine"])
+    group.add_argument("--lr-warmup-iters", type=int, default=0)
+    group.add_argument("--min-lr", type=float, default=0.0)
+    group.add_argument("--use-distributed-optimizer", action="store_true")
+    group.add_argument("--dist-ckpt-optim-fully-reshardable", action="store_true")
+    group.add_argument("--hidden-dropout", type=float, default=0.1)
+    group.add_argument("--attention-dropout", type=float, default=0.1)
+    group.add_argument("--init-method-std", type=float, default=0.02)
+    group.add_argument("--group-query-attention", action="store_true")
+    group.add_argument("--num-query-groups", type=int, default=1)
+    group.add_argument("--rotary-base", type=int, default=10000)
+    group.add_argument("--untie-embeddings-and-output-weights", action="store_true")
+    group.add_argument("--make-vocab-size-divisible-by", type=int, default=128)
+    group.add_argument("--num-workers", type=int, default=2)
+    group.add_argument("--kv-lora-rank", type=int, default=32)
+    group.add_argument("--rotary-scaling-factor", type=float, default=1.0)
+    group.add_argument("--optimizer-offload-fraction", type=float, default=1.0)
+    group.add_argument("--no-align-param-gather", action="store_false", dest="align_param_gather")
+    group.add_argument("--eval-iters", type=int, default=100)
+    group.add_argument("--eval-interval", type=int, default=1000)
+    group.add_argument(
+        "--no-create-attention-mask-in-dataloader", action="store_false", dest="create_attention_mask_in_dataloader"
+    )
     return parser
