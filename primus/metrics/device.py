@@ -32,7 +32,7 @@ def memory_gib() -> float:
 def gather(values: Sequence[float], device: torch.device) -> list[list[float]]:
     """The values of every rank, in order; all processes must call it."""
     own = torch.tensor(list(values), dtype=torch.float64, device=device)
-    if not dist.is_initialized():
+    if not dist.is_initialized() or dist.get_world_size() == 1:
         return [own.tolist()]
     everyone = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(everyone, own)

@@ -72,7 +72,9 @@ def mean_loss(losses: list[dict[str, torch.Tensor]]) -> float | None:
     if not losses:
         return None
     total = torch.stack([loss["lm loss"] for loss in losses]).sum(dim=0)
-    dist.all_reduce(total, group=groups.get_data_parallel_group(with_context_parallel=True))
+    replicas = groups.get_data_parallel_group(with_context_parallel=True)
+    if replicas.size() > 1:
+        dist.all_reduce(total, group=replicas)
     loss_sum, tokens = total.tolist()
     return float(loss_sum / max(1.0, tokens))
 
