@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch.utils._triton import has_triton_package
 
 from primus.backends.megatron.patches import Patches
 
@@ -21,6 +22,7 @@ def prepare() -> None:
     """Stand-ins for packages that are imported at the top of modules, and only used on a GPU."""
     if find_spec("triton") is None:
         print("CPU: a stand-in for triton, which is not installed: its kernels run on GPUs only")
+        has_triton_package()  # torch remembers the answer, and would use the stand-in otherwise
         for name in ("triton", "triton.language"):
             sys.modules[name] = _Anything(name)
         sys.modules["triton"].language = sys.modules["triton.language"]  # type: ignore[attr-defined]

@@ -59,11 +59,11 @@ class ScriptError(PrimusError):
 def use(checkout: Path) -> None:
     """Let imports find the checkout: after the installed packages, but ahead of what they have of megatron besides
     the core, whose compiled helpers a checkout does not have."""
+    if _installed("megatron.core"):
+        import megatron.core  # from now on it is this one
+    sys.path.append(str(checkout))
     import megatron
 
-    if _installed("megatron.core"):
-        import megatron.core
-    sys.path.append(str(checkout))
     others = [path for path in megatron.__path__ if path != str(checkout / "megatron")]
     megatron.__path__ = [str(checkout / "megatron"), *others]
 
