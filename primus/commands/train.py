@@ -149,10 +149,13 @@ def _run(
     backend: Backend, experiment: Experiment, resources: Resources, accelerators: Accelerators, resume: Resume
 ) -> NoReturn:
     from primus.launch.local import submit
+    from primus.launch.network import check_choices
     from primus.launch.rendezvous import agree, check_address
 
     registry.require_packages(backend)
     resources = _with_network(resources, accelerators, check_address(resources))
+    if resources.nnodes > 1:
+        check_choices(os.environ, accelerators)
     run_id = new_run_id()
     if resources.nnodes > 1:
         run_id = agree(resources, run_id=run_id, digest=_digest(experiment))

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +121,9 @@ def _find_nvidia(root: Path, environ: Mapping[str, str]) -> _Found:
 
 def _ask_tools(kind: Kind, environ: Mapping[str, str]) -> _Found:
     """The number of GPUs that the first tool which is installed and works knows of."""
+    import shutil  # slow to import, seldom needed
+    import subprocess
+
     for tool, *arguments in _TOOLS[kind]:
         program = shutil.which(tool, path=environ.get("PATH", ""))
         if program is None:

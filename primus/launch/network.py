@@ -3,10 +3,11 @@ of their addresses. `primus train` calls find_network() for several nodes; envir
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from primus.errors import MissingError
 from primus.job import Network
 from primus.launch.devices import Accelerators
 from primus.launch.rdma import Port, gid_indices, read_ports, root_port
@@ -31,6 +32,31 @@ def find_network(*, address: str | None, accelerators: Accelerators, root: Path 
         gid=gid,
         warnings=tuple(fabric.warnings),
     )
+
+
+_CHOICES = {
+    "GLOO_SOCKET_IFNAME": ("sys/class/net", "network interface"),
+    "NCCL_SOCKET_IFNAME": ("sys/class/net", "network interface"),
+    "NCCL_IB_HCA": ("sys/class/infiniband", "RDMA device"),
+}
+"""Variables by which a user chooses from what the kernel lists in a folder."""
+
+
+def check_choices(environ: Mapping[str, str], accelerators: Accelerators, root: Path = Path("/")) -> None:
+    """An error for a choice of the user's that fits nothing here, which NCCL and Gloo would report from every rank."""
+    for variable, (folder, what) in _CHOICES.items():
+        if accelerators.kind == "cpu" and variable.startswith("NCCL"):  # not read there
+            continue
+        value = environ.get(variable, "")
+        exact = variable.startswith("GLOO") or value.startswith("=")
+        wanted = [name for entry in value.lstrip("=").split(",") if (name := entry.partition(":")[0])]
+        present = sorted(path.name for path in (root / folder).glob("*"))
+        fits = any(name == wish or (not exact and name.startswith(wish)) for name in present for wish in wanted)
+        if wanted and not value.startswith("^") and not fits:  # ^ leaves out what it names
+            has = f"it has {', '.join(present)}" if present else "it has none"
+            raise MissingError(
+                f"{variable}={value}: this machine has no such {what}; {has}. Without the variable Primus chooses"
+            )
 
 
 @dataclass(slots=True)

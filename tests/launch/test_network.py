@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from primus.errors import UsageError
+from primus.errors import MissingError, UsageError
 from primus.launch.devices import Accelerators, find_accelerators
-from primus.launch.network import find_network
+from primus.launch.network import check_choices, find_network
 
 GPUS = Accelerators(kind="nvidia", count=8, evidence="given")
 
@@ -189,3 +189,46 @@ def test_a_name_is_not_looked_up(tree):
 def test_a_machine_without_routes_has_no_interface(tmp_path):
     found = network(tmp_path, "10.0.0.1")
     assert (found.interface, found.route) == (None, "no route leads out of this machine")
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"NCCL_SOCKET_IFNAME": "eth"},
+        {"NCCL_SOCKET_IFNAME": "^docker,eth9"},
+        {"NCCL_SOCKET_IFNAME": ""},
+        {"GLOO_SOCKET_IFNAME": "eth0"},
+        {"NCCL_IB_HCA": "=mlx5_2:1,mlx5_99"},
+        {"NCCL_IB_HCA": "mlx5"},
+    ],
+)
+def test_a_choice_of_the_user_that_fits_is_taken(tree, choice):
+    check_choices(choice, GPUS, tree("mlx5_roce"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("GLOO_SOCKET_IFNAME", "eth", r"no such network interface; it has docker0, eth0"),
+        ("NCCL_SOCKET_IFNAME", "=eth", r"no such network interface"),
+        ("NCCL_SOCKET_IFNAME", "ib", r"no such network interface"),
+        ("NCCL_IB_HCA", "=mlx5_10:1", r"no such RDMA device; it has mlx5_0, mlx5_1"),
+        ("NCCL_IB_HCA", "bnxt_re", r"no such RDMA device"),
+    ],
+)
+def test_a_choice_of_the_user_that_fits_nothing_is_refused(tree, variable, value, said):
+    with pytest.raises(MissingError, match=rf"{variable}={value}: .*{said}"):
+        check_choices({variable: value}, GPUS, tree("mlx5_roce"))
+
+
+def test_a_choice_where_there_is_nothing_to_choose_says_so(tree):
+    with pytest.raises(MissingError, match="NCCL_IB_HCA=mlx5_0: this machine has no such RDMA device; it has none"):
+        check_choices({"NCCL_IB_HCA": "mlx5_0"}, GPUS, tree("no_rdma"))
+
+
+def test_a_cpu_asks_only_for_gloos_interface(tree):
+    root = tree("no_rdma")
+    cpu = find_accelerators({}, root)
+    check_choices({"NCCL_IB_HCA": "mlx5_0", "NCCL_SOCKET_IFNAME": "ib0"}, cpu, root)
+    with pytest.raises(MissingError, match="GLOO_SOCKET_IFNAME=ib0"):
+        check_choices({"GLOO_SOCKET_IFNAME": "ib0"}, cpu, root)
