@@ -55,7 +55,7 @@ def check_choices(environ: Mapping[str, str], accelerators: Accelerators, root: 
         if wanted and not value.startswith("^") and not fits:  # ^ leaves out what it names
             has = f"it has {', '.join(present)}" if present else "it has none"
             raise MissingError(
-                f"{variable}={value}: this machine has no such {what}; {has}. Without the variable Primus chooses"
+                f"{variable}={value}: this machine has no such {what}; {has}. Without the variable Primus chooses one."
             )
 
 
