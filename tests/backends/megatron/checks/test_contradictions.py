@@ -73,7 +73,11 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"expert_model_parallel_size": 2}, "expert_model_parallel_size", "needs num_experts"),
     ({**MOE, "expert_model_parallel_size": 3}, "expert_model_parallel_size", "does not divide num_experts 4"),
     ({**MOE, "expert_model_parallel_size": 2, "fp16": True}, "expert_model_parallel_size", "set bf16"),
-    ({**MOE, "expert_tensor_parallel_size": 2}, "expert_tensor_parallel_size", "needs expert_model_parallel_size above 1"),
+    (
+        {**MOE, "expert_tensor_parallel_size": 2},
+        "expert_tensor_parallel_size",
+        "needs expert_model_parallel_size above 1",
+    ),
     ({**MOE, **TP2}, "num_experts", "need sequence_parallel: true"),
     ({**MOE, **TP2, "sequence_parallel": True, "add_bias_linear": True}, "num_experts", "experts with biases"),
     (
