@@ -81,3 +81,13 @@ def test_a_seed_checkpoint_is_where_training_starts(train):
     run = train("seed", "training.steps=1", resume="require")
     assert "Training goes on after step 0" in run.log()
     assert run.steps() == [1, 0]
+
+
+def test_an_earlier_step_can_be_gone_on_from_and_replaces_what_came_after(train, start, straight):
+    run = train("earlier", "checkpoint.load_step=10", after=straight)
+    assert run.metric("loss")[20] == straight.metric("loss")[20]
+    assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == ["step-10", "step-20"]
+
+    missing = start("earlier", "checkpoint.load_step=7")
+    assert missing.wait() == [4]
+    assert "there is no complete checkpoint" in missing.log()
