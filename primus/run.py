@@ -84,7 +84,7 @@ class RunDirectory:
 
     def create(self, files: Mapping[str, str], *, node: int = 0) -> None:
         """Make the folders of one node and write `files` (text by relative path); MissingError when that can't be."""
-        with _explained(f"can't make the run directory {self.path}"):
+        with explained(f"can't make the run directory {self.path}"):
             for folder in (self.logs / f"node{node}", self.failures):
                 folder.mkdir(parents=True, exist_ok=True)
             for name, text in files.items():
@@ -94,7 +94,7 @@ class RunDirectory:
 
     def write_json(self, path: Path, data: Any) -> None:
         """Replace a file of this run by `data` at once: a reader finds the old file or the whole new one."""
-        with _explained(f"can't write {path}"):
+        with explained(f"can't write {path}"):
             write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
     def write_status(self, status: Status) -> None:
@@ -151,7 +151,7 @@ _REMEDIES = {
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Turn the file system's refusals into an error that says what to do."""
     try:
         yield

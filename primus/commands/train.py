@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated, NoReturn
 
@@ -151,6 +152,7 @@ def _run(
     from primus.launch.local import submit
     from primus.launch.network import check_choices
     from primus.launch.rendezvous import agree, check_address
+    from primus.launch.sole import sole_run
 
     registry.require_packages(backend)
     resources = _with_network(resources, accelerators, check_address(resources))
@@ -161,7 +163,8 @@ def _run(
         run_id = agree(resources, run_id=run_id, digest=_digest(experiment))
     run_dir = RunDirectory.named(experiment.folder, run_id)
     job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
-    raise typer.Exit(submit(job, argv=sys.argv, environ=os.environ))
+    with sole_run(experiment.folder, run_id) if resources.node_rank == 0 else nullcontext():
+        raise typer.Exit(submit(job, argv=sys.argv, environ=os.environ))
 
 
 def _digest(experiment: Experiment) -> str:

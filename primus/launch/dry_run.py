@@ -9,6 +9,7 @@ from pathlib import Path
 from primus.job import Job
 from primus.launch.environment import Decision, decide
 from primus.launch.render import command, place
+from primus.launch.sole import lock_path
 from primus.redact import HIDDEN, is_secret_name, redact_text
 from primus.run import RunDirectory
 
@@ -102,6 +103,7 @@ def _files(job: Job) -> list[str]:
     logs = [
         run_dir.log_path(resources.node_rank, rank) for rank in (ranks if len(ranks) < 3 else [ranks[0], ranks[-1]])
     ]
-    own = [] if resources.node_rank else [run_dir.manifest, run_dir.status]
+    lock = lock_path(run_dir.path.parent.parent)
+    own = [] if resources.node_rank else [lock, run_dir.manifest, run_dir.status]
     written: list[Path] = [*(run_dir.path / name for name in job.files), *own, run_dir.metrics, run_dir.model, *logs]
     return [str(path) for path in written]

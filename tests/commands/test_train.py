@@ -214,7 +214,7 @@ def test_a_workspace_that_cannot_be_written_is_said_before_any_process(train, fo
     (folder / "file").write_text("")
     done = train("--exp", "toy.yaml", WORKSPACE="file/output")
     assert done.returncode == 4
-    assert "can't make the run directory" in done.stderr
+    assert "can't make the folder file/output/us/me/toy" in done.stderr
     assert "a part of this path is a file" in done.stderr
 
 

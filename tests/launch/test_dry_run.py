@@ -42,6 +42,7 @@ def test_a_job_of_one_process_in_full():
     assert paragraphs[3].splitlines() == [
         "Files that would be written:",
         "  /out/runs/TIME-ID/experiment.yaml",
+        "  /out/run.lock",
         "  /out/runs/TIME-ID/manifest.json",
         "  /out/runs/TIME-ID/status.json",
         "  /out/runs/TIME-ID/metrics.jsonl",
