@@ -7,7 +7,6 @@ import json
 import os
 import runpy
 import sys
-import traceback
 from typing import Any
 
 
@@ -29,16 +28,9 @@ def _answer(request: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    try:
-        _be_worker(**request) if "run_dir" in request else _run_script(**request)
-        status = 0
-    except SystemExit as end:
-        status = int(end.code or 0)
-    except Exception:  # noqa: BLE001 - the boundary of a process
-        traceback.print_exc()
-        status = 1
-    sys.stdout.flush()
-    os._exit(status)
+    # The child leaves by an exception, so that its interpreter ends what it has started.
+    _be_worker(**request) if "run_dir" in request else _run_script(**request)
+    sys.exit()
 
 
 def _be_worker(run_dir: str, resume: str, environ: dict[str, str]) -> None:
