@@ -35,6 +35,8 @@ class _Editor:
         self.blocks: dict[KeyPath, list[str]] = {}
         """Lines that go into each section, by its path."""
         self.cut: set[KeyPath] = set()
+        self.renamed: dict[KeyPath, KeyPath] = {}
+        """The old path of each section that got a new name where it stands, by its new path."""
         self.end = len(self.text.starts) - 1
 
     def run(self) -> str:
@@ -67,8 +69,9 @@ class _Editor:
         if header.is_array or len(targets) != 1 or header.path in targets:
             return
         (target,) = targets
-        if target in self.scan.lines:
+        if target in self.scan.lines or target in self.renamed:
             return
+        self.renamed[target] = header.path
         self.text.replace(header.name, _written(target))
         for entry in own:
             move = self.moves.pop(entry.path)
@@ -87,8 +90,9 @@ class _Editor:
         self.cut.add(entry.path)
 
     def _paste(self, section: KeyPath, lines: str) -> None:
-        headers = [header for header in self.scan.headers if header.path == section and not header.is_array]
-        inside = [entry.last_line for entry in self.entries.values() if entry.table == section and not entry.inline]
+        standing = self.renamed.get(section, section)
+        headers = [header for header in self.scan.headers if header.path == standing and not header.is_array]
+        inside = [entry.last_line for entry in self.entries.values() if entry.table == standing and not entry.inline]
         if headers:
             self.text.insert_after(max([headers[0].line, *inside]), lines)
         else:

@@ -15,6 +15,7 @@ RENAMED = {
     "training.batch_size": "training.local_batch_size",
     "training.compile": "compile.enable",
     "training.seed": "debug.seed",
+    "training.fqns": "quantize.float8.fqns",
     "model.tokenizer": "model.assets",
     "float8": "quantize.float8",
 }
@@ -68,6 +69,12 @@ def test_a_section_that_is_not_there_is_made_at_the_end(upgraded):
 def test_a_section_whose_keys_all_move_together_gets_its_new_name(upgraded):
     text = "[float8] # 8 bits\nfqns = [\n  'a', # first\n]\non = true\n[training]\nsteps = 1\n"
     assert upgraded(text) == text.replace("[float8]", "[quantize.float8]")
+
+
+def test_a_key_of_elsewhere_moves_into_a_section_that_gets_a_new_name(upgraded):
+    text = '[training]\nsteps = 1\nfqns = ["a"]  # not these\n\n[float8]\non = true\n'
+    expected = '[training]\nsteps = 1\n\n[quantize.float8]\non = true\nfqns = ["a"]  # not these\n'
+    assert upgraded(text) == expected
 
 
 def test_a_section_that_ends_up_empty_is_removed(upgraded):
