@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -41,7 +42,10 @@ def main() -> NoReturn:
 
     arguments = torchrun.parse_args(sys.argv[1:])
     run_dir, node = RunDirectory(arguments.training_script_args[0]), arguments.node_rank
-    _Watch(run_dir, node, int(arguments.nproc_per_node)).start()
+    watch = _Watch(run_dir, node, int(arguments.nproc_per_node))
+    # torchrun collects its children in this thread, where a handler comes first, however busy the machine is.
+    signal.signal(signal.SIGCHLD, watch.look)
+    watch.start()
     try:
         # At the last moment, so that nobody takes it meanwhile. Static rendezvous starts the workers some 0.2 s earlier
         # than the one by which torchrun would find a port itself.
@@ -85,18 +89,27 @@ class _Watch(threading.Thread):
         """By process id, of every worker that was seen."""
 
         self._ended: set[int] = set()
+        self._failed = False
+        self._looking = threading.RLock()  # a handler may interrupt another one
 
     def run(self) -> None:
-        pause = threading.Event()
-        while not self._one_failed():
-            pause.wait(_INTERVAL)
-            if len(self._local_ranks) < self._count:
-                self._local_ranks |= _workers()
-        pause.wait(_AFTERMATH)
+        while not self._failed:
+            time.sleep(_INTERVAL)
+            self.look()
+        time.sleep(_AFTERMATH)
         for pid in self._local_ranks.keys() - self._ended:
             if _exit_status(pid) is None:
                 with suppress(ProcessLookupError):  # it ended in between
                     os.killpg(pid, signal.SIGKILL)
+
+    def look(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """See which workers have ended, until one has failed; also the handler of SIGCHLD."""
+        with self._looking:
+            if self._failed:
+                return
+            if len(self._local_ranks) < self._count:
+                self._local_ranks |= _workers()
+            self._failed = self._one_failed() or self._failed
 
     def _one_failed(self) -> bool:
         """Note the workers that have ended since the last look; True when one of them failed."""

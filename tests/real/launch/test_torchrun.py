@@ -46,6 +46,7 @@ def test_the_failing_ranks_status_comes_back_with_its_own_last_lines(launch, gon
 
 def test_a_worker_that_hangs_after_anothers_failure_is_ended(launch, gone):
     run = launch("raise_error_beside_a_hang", resources=TWO)
+    run.wait_for("failures/node0-rank1.json")
     assert run.finish(timeout=25)[0] == 1  # torchrun itself would wait for 30 s
     assert run.status()["cause"].startswith("rank 1 on node 0: ValueError")
     gone(run.pid(0), run.pid(1))
