@@ -1,6 +1,6 @@
 """`python -m primus`."""
 
-from primus.cli import main
+from primus.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()
