@@ -11,11 +11,12 @@ PARENT_VARIABLE = "PRIMUS_PARENT_PID"
 """Set by a launcher to its own process id, so that what it starts can tell that it has died already."""
 
 _PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl  # looked up now: a process that was just forked must not load libraries
 
 
 def end_with_parent() -> None:
     """The same request alone, for what a worker starts: multiprocessing's managers outlive a kill -9 otherwise."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def die_with_parent() -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from primus.backends.base import Resume
 from primus.errors import ExitStatus, PrimusError
 from primus.experiment import Experiment
-from primus.lifeline import die_with_parent
+from primus.lifeline import die_with_parent, end_with_parent
 from primus.metrics.settings import MetricsSettings
 from primus.redact import redact_values
 from primus.run import RunDirectory, State, write_text
@@ -50,6 +50,7 @@ def run(train: Callable[[Worker], None]) -> NoReturn:
     arguments = _parse(sys.argv[1:])
     worker = Worker(RunDirectory(arguments.run_dir), resume=arguments.resume, total_steps=arguments.total_steps)
     die_with_parent()
+    os.register_at_fork(after_in_child=end_with_parent)  # the kernel's promise is not inherited
     worker.run_dir.create({}, node=worker.node_rank)
     _open_log(worker.run_dir.log_path(worker.node_rank, worker.rank))
     _forget_working_directory()
