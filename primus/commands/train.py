@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
@@ -14,7 +14,7 @@ from primus import __version__
 from primus.backends import registry
 from primus.backends.base import Backend, Resume
 from primus.backends.prepare import Prepared, prepare
-from primus.commands.completion import complete_experiment, complete_set
+from primus.commands import options
 from primus.errors import MissingError
 from primus.experiment import Experiment, dump
 from primus.job import Resources
@@ -27,50 +27,16 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def train(
-    exp: Annotated[
-        str,
-        typer.Option(
-            envvar="EXP",
-            metavar="FILE",
-            help="Experiment file, or the name of a shipped one.",
-            autocompletion=complete_experiment,
-        ),
-    ],
-    backend: Annotated[
-        str | None,
-        typer.Option(envvar="BACKEND", metavar="NAME", help="megatron or torchtitan, for a file that names none."),
-    ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.", autocompletion=complete_set
-        ),
-    ] = None,
-    nnodes: Annotated[int, typer.Option(envvar="NNODES", min=1, metavar="N", help="Nodes of the job.")] = 1,
-    node_rank: Annotated[
-        int, typer.Option(envvar="NODE_RANK", min=0, metavar="N", help="Which of them this is, from 0.")
-    ] = 0,
-    nproc_per_node: Annotated[
-        int | None,
-        typer.Option(
-            envvar="GPUS_PER_NODE", min=1, metavar="N", help="Worker processes here.  [default: one per GPU, else 1]"
-        ),
-    ] = None,
-    master_addr: Annotated[
-        str | None, typer.Option(envvar="MASTER_ADDR", metavar="HOST", help="Address of node 0, for several nodes.")
-    ] = None,
-    master_port: Annotated[
-        int | None,
-        typer.Option(envvar="MASTER_PORT", min=1, max=65535, metavar="PORT", help="Port that is free on node 0."),
-    ] = None,
-    resume: Annotated[
-        bool | None,
-        typer.Option(
-            "--resume/--no-resume",
-            help="Insist on a checkpoint, or start from zero.  [default: resume when there is one]",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and change nothing.")] = False,
+    exp: options.Exp,
+    backend: options.BackendName = None,
+    sets: options.Sets = None,
+    nnodes: options.Nodes = 1,
+    node_rank: options.NodeRank = 0,
+    nproc_per_node: options.ProcessesPerNode = None,
+    master_addr: options.MasterAddress = None,
+    master_port: options.MasterPort = None,
+    resume: options.ResumeChoice = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Train a model on this machine, or as one node of several.
 

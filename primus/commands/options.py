@@ -1,0 +1,62 @@
+"""Options that several commands share, each with the environment variable of the original scripts behind it: `primus
+train` takes them all, and the commands that submit a training elsewhere take the same ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from primus.commands.completion import complete_experiment, complete_set
+
+Exp = Annotated[
+    str,
+    typer.Option(
+        envvar="EXP",
+        metavar="FILE",
+        help="Experiment file, or the name of a shipped one.",
+        autocompletion=complete_experiment,
+    ),
+]
+
+BackendName = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", envvar="BACKEND", metavar="NAME", help="megatron or torchtitan, for a file that names none."
+    ),
+]
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.", autocompletion=complete_set),
+]
+
+Nodes = Annotated[int, typer.Option(envvar="NNODES", min=1, metavar="N", help="Nodes of the job.")]
+
+NodeRank = Annotated[int, typer.Option(envvar="NODE_RANK", min=0, metavar="N", help="Which of them this is, from 0.")]
+
+ProcessesPerNode = Annotated[
+    int | None,
+    typer.Option(
+        envvar="GPUS_PER_NODE", min=1, metavar="N", help="Worker processes here.  [default: one per GPU, else 1]"
+    ),
+]
+
+MasterAddress = Annotated[
+    str | None, typer.Option(envvar="MASTER_ADDR", metavar="HOST", help="Address of node 0, for several nodes.")
+]
+
+MasterPort = Annotated[
+    int | None,
+    typer.Option(envvar="MASTER_PORT", min=1, max=65535, metavar="PORT", help="Port that is free on node 0."),
+]
+
+ResumeChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--resume/--no-resume",
+        help="Insist on a checkpoint, or start from zero.  [default: resume when there is one]",
+    ),
+]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run and change nothing.")]
