@@ -11,7 +11,7 @@ import primus
 PACKAGE = Path(primus.__file__).parent
 
 FLOORS = (
-    ("primus.errors", "primus.lifeline", "primus.suggest", "primus.job", "primus.redact"),
+    ("primus.errors", "primus.lifeline", "primus.suggest", "primus.job", "primus.redact", "primus.table"),
     ("primus.experiment",),
     ("primus.run", "primus.manifest", "primus.data", "primus.metrics"),
     ("primus.backends",),

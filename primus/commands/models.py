@@ -12,6 +12,7 @@ from primus.backends.prepare import Prepared, prepare
 from primus.experiment.paths import frameworks, shipped
 from primus.job import Resources
 from primus.metrics.accelerators import named
+from primus.table import table
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -37,7 +38,7 @@ def models(
     """
     names = [(each, name) for each in frameworks("experiments") for name in shipped("experiments", each)]
     rows = sorted((_row(*each) for each in names), key=_order)
-    print(json.dumps(rows, indent=2) if as_json else table(rows))
+    print(json.dumps(rows, indent=2) if as_json else table(COLUMNS, [_cells(row) for row in rows], right=range(2, 6)))
 
 
 def gpus_of(prepared: Prepared) -> int | None:
@@ -56,13 +57,6 @@ def gpus_of(prepared: Prepared) -> int | None:
             return count
         count *= 2
     return None
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as text for a terminal."""
-    lines = [COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    return "\n".join("  ".join(_aligned(line, widths)).rstrip() for line in lines)
 
 
 def _order(row: Mapping[str, Any]) -> tuple[str, str, int]:
@@ -99,15 +93,6 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['context']:,}",
         _fits(row["gpus"]),
     )
-
-
-def _aligned(line: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Numbers to the right, words to the left."""
-    numbers = range(2, 6)
-    return [
-        cell.rjust(width) if column in numbers else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-    ]
 
 
 def _short(count: int) -> str:
