@@ -105,6 +105,9 @@ class Job:
     run_dir: Path
     """Absolute; nothing exists there until the job is submitted."""
 
+    attempt: int = 1
+    """Counts the launches in this run directory, from 1."""
+
     files: Mapping[str, str] = field(default_factory=dict)
     """Text files to write into the run directory before launch, by relative path."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,6 +39,9 @@ class Status:
     failures: tuple[Mapping[str, Any], ...] = ()
     """The workers that failed, the first one first."""
 
+    attempts: tuple[Mapping[str, Any], ...] = ()
+    """The launches before this one: `attempt`, `state`, `exit_status`, `cause`, `started` and `ended` of each."""
+
     host: str = ""
     pid: int = 0
     """The launcher: a state that is not final belongs to a dead run when this process is gone."""
@@ -46,6 +50,10 @@ class Status:
     updated: str = ""
     ended: str | None = None
     """UTC, as in `2026-01-31T12:00:00Z`."""
+
+
+ATTEMPT_VARIABLE = "PRIMUS_ATTEMPT"
+"""Tells the workers which attempt they are."""
 
 
 class RunDirectory:
@@ -60,6 +68,7 @@ class RunDirectory:
         self.model = self.path / "model.json"
         self.logs = self.path / "logs"
         self.failures = self.path / "failures"
+        self.heartbeats = self.path / "heartbeats"
 
     @classmethod
     def named(cls, folder: Path, run_id: str) -> RunDirectory:
@@ -82,10 +91,18 @@ class RunDirectory:
         """What a worker says about its own end, when an exception ended it."""
         return self.failures / f"node{node}-rank{rank}.json"
 
+    def heartbeat_path(self, node: int, rank: int) -> Path:
+        """How far a worker has come."""
+        return self.heartbeats / f"node{node}-rank{rank}"
+
+    def earlier(self, attempt: int) -> Path:
+        """What an earlier attempt has left: its logs, failures, heartbeats, manifest and experiment."""
+        return self.path / f"attempt{attempt}"
+
     def create(self, files: Mapping[str, str], *, node: int = 0) -> None:
         """Make the folders of one node and write `files` (text by relative path); MissingError when that can't be."""
         with explained(f"can't make the run directory {self.path}"):
-            for folder in (self.logs / f"node{node}", self.failures):
+            for folder in (self.logs / f"node{node}", self.failures, self.heartbeats):
                 folder.mkdir(parents=True, exist_ok=True)
             for name, text in files.items():
                 path = self.path / name
@@ -106,7 +123,7 @@ class RunDirectory:
             data = json.loads(self.status.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        data["failures"] = tuple(data["failures"])
+        data["failures"], data["attempts"] = tuple(data["failures"]), tuple(data.get("attempts", ()))
         return Status(**data)
 
     def read_failures(self) -> list[dict[str, Any]]:
@@ -126,6 +143,10 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
+"""What a run may be called: a plain file name."""
 
 
 def new_run_id() -> str:

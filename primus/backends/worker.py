@@ -25,7 +25,7 @@ from primus.experiment import Experiment
 from primus.lifeline import die_with_parent, end_with_parent
 from primus.metrics.settings import MetricsSettings
 from primus.redact import redact_values
-from primus.run import RunDirectory, State, write_text
+from primus.run import ATTEMPT_VARIABLE, RunDirectory, State, write_text
 
 if TYPE_CHECKING:
     from primus.metrics.sinks import Sinks
@@ -73,10 +73,13 @@ class Worker:
         self.world_size = _number("WORLD_SIZE", 1)
         self.local_world_size = _number("LOCAL_WORLD_SIZE", 1)
         self.node_rank = _number("GROUP_RANK", 0)
+        self.attempt = _number(ATTEMPT_VARIABLE, 1)
         self.stop_signal: signal.Signals | None = None
         """Set when the job was asked to stop: finish the step, save, return."""
 
         self._sinks: Sinks | None = None
+        self._begin: int | None = None
+        """The step that training goes on after, until the first report."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -84,14 +87,33 @@ class Worker:
 
         return load(self.run_dir.experiment)
 
+    def begin(self, step: int) -> None:
+        """Training goes on after this step, 0 for none. Call it on every rank."""
+        self._begin = step
+
     def record(self, **metrics: float) -> None:
         """Report one step: `step`, `loss`, `lr`, `grad_norm`, `tokens_per_second`, `step_time` and others, as plain
         numbers. Call it on the one rank that knows the loss."""
-        line = json.dumps({name: _jsonable(value) for name, value in metrics.items()} | {"time": round(time.time(), 3)})
+        facts: dict[str, float] = {"time": round(time.time(), 3)}
+        if self.attempt > 1:
+            facts["attempt"] = self.attempt
+            self._forget_lost_steps()
+        line = json.dumps({name: _jsonable(value) for name, value in metrics.items()} | facts)
         _append(self.run_dir.metrics, line + "\n")
         print(self._describe(metrics), flush=True)
         if self._sinks is not None:
             self._sinks.record(metrics)
+
+    def _forget_lost_steps(self) -> None:
+        """Before the first report of a later attempt: take out what an earlier one reported of steps that are made
+        again, so that readers find each step once. The earlier attempt's logs keep it."""
+        if self._begin is None or not self.run_dir.metrics.exists():
+            return
+        begin, self._begin = self._begin, None
+        lines = self.run_dir.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if (step := _step_of(line)) is not None and step <= begin]
+        if len(kept) < len(lines):
+            write_text(self.run_dir.metrics, "".join(kept))
 
     def report_to(self, services: MetricsSettings) -> None:
         """Send every record on to these services as well. Call it on the rank that calls record(), before that."""
@@ -199,6 +221,14 @@ def _append(path: Path, text: str) -> None:
         os.write(file, text.encode())
     finally:
         os.close(file)
+
+
+def _step_of(line: str) -> float | None:
+    """The step of a line of metrics.jsonl; None for half a line, from a disk that was full."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError):
+        return None
 
 
 def _jsonable(value: float) -> float | str:

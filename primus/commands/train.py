@@ -20,7 +20,7 @@ from primus.experiment import Experiment, dump
 from primus.job import Resources
 from primus.launch.devices import Accelerators, find_accelerators
 from primus.launch.topology import plan_resources
-from primus.run import RunDirectory, new_run_id
+from primus.run import RunDirectory
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -115,22 +115,37 @@ def _with_network(resources: Resources, accelerators: Accelerators, address: str
 def _run(
     backend: Backend, experiment: Experiment, resources: Resources, accelerators: Accelerators, resume: Resume
 ) -> NoReturn:
-    from primus.launch.local import submit
+    from primus.launch.attempt import choose_run_id
     from primus.launch.network import check_choices
-    from primus.launch.rendezvous import agree, check_address
+    from primus.launch.rendezvous import check_address
     from primus.launch.sole import sole_run
 
     registry.require_packages(backend)
     resources = _with_network(resources, accelerators, check_address(resources))
     if resources.nnodes > 1:
         check_choices(os.environ, accelerators)
-    run_id = new_run_id()
-    if resources.nnodes > 1:
-        run_id = agree(resources, run_id=run_id, digest=_digest(experiment))
-    run_dir = RunDirectory.named(experiment.folder, run_id)
-    job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
+    run_id = choose_run_id(os.environ)
     with sole_run(experiment.folder, run_id) if resources.node_rank == 0 else nullcontext():
-        raise typer.Exit(submit(job, argv=sys.argv, environ=os.environ))
+        raise typer.Exit(_attempt(backend, experiment, resources, run_id, resume))
+
+
+def _attempt(backend: Backend, experiment: Experiment, resources: Resources, run_id: str, resume: Resume) -> int:
+    """One launch in the run directory of node 0's run id; its exit status."""
+    from primus.launch.attempt import has_begun, next_attempt, set_aside
+    from primus.launch.local import submit
+    from primus.launch.rendezvous import Agreed, agree
+
+    def decide() -> Agreed:
+        run_dir = RunDirectory.named(experiment.folder, run_id)
+        attempt = next_attempt(run_dir)
+        set_aside(run_dir, attempt)
+        return Agreed(run_id=run_id, attempt=attempt)
+
+    agreed = agree(resources, digest=_digest(experiment), decide=decide) if resources.nnodes > 1 else decide()
+    run_dir = RunDirectory.named(experiment.folder, agreed.run_id)
+    resume = "auto" if resume == "never" and has_begun(run_dir) else resume
+    job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
+    return submit(replace(job, attempt=agreed.attempt), argv=sys.argv, environ=os.environ)
 
 
 def _digest(experiment: Experiment) -> str:

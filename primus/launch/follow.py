@@ -51,6 +51,15 @@ class Follower:
         self._rest = b""
         return waiting - keep + begin
 
+    def is_replaced(self) -> bool:
+        """Whether another file has taken the name of the one that is read."""
+        if self._file is None:
+            return False
+        try:
+            return self.path.stat().st_ino != os.fstat(self._file).st_ino
+        except FileNotFoundError:
+            return False
+
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
@@ -72,6 +81,9 @@ class Metrics:
         self._follower = Follower(path)
 
     def read(self) -> Iterator[dict[str, Any]]:
+        if self._follower.is_replaced():  # an attempt that goes on from a checkpoint has taken lost steps out
+            self._follower.close()
+            self._follower = Follower(self._follower.path)
         for line in self._follower.read().splitlines():
             try:
                 yield json.loads(line)

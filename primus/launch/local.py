@@ -15,6 +15,7 @@ from typing import Any
 from primus.errors import MissingError
 from primus.job import Job
 from primus.launch import failure as failures
+from primus.launch.attempt import earlier_attempts, set_aside
 from primus.launch.render import command, environment
 from primus.launch.supervise import Supervisor
 from primus.launch.terminal import Screen
@@ -34,8 +35,9 @@ _FAILURES_KEPT = 16
 def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the job to its end and return its exit status. `argv` is the user's command line, for the manifest."""
     run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
+    set_aside(run_dir, job.attempt)
     run_dir.create(job.files, node=node)
-    record = _Record(run_dir, keep=node == 0)
+    record = _Record(run_dir, job.attempt, keep=node == 0)
     workers = environment(job, environ)
     screen = Screen(job, node, environ=environ)
     screen.note(f"{job.name}: {_describe(job)}\nRun directory: {run_dir.path}")
@@ -71,10 +73,18 @@ class _Outcome:
 class _Record:
     """Keeps status.json and the manifest, on one node of the job."""
 
-    def __init__(self, run_dir: RunDirectory, *, keep: bool) -> None:
+    def __init__(self, run_dir: RunDirectory, attempt: int, *, keep: bool) -> None:
         self._run_dir, self._keep = run_dir, keep
         now = utc_now()
-        self.status = Status(state="starting", host=socket.gethostname(), pid=os.getpid(), started=now, updated=now)
+        self.status = Status(
+            state="starting",
+            attempt=attempt,
+            attempts=earlier_attempts(run_dir) if keep else (),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=now,
+            updated=now,
+        )
         self._write()
 
     def running(self, facts: dict[str, Any]) -> None:
@@ -159,6 +169,7 @@ def _describe(job: Job) -> str:
     resources = job.resources
     count = resources.world_size
     text = f"{job.backend}, {count} process{'es' if count > 1 else ''} on {resources.accelerator}"
+    text += f", attempt {job.attempt}" if job.attempt > 1 else ""
     if resources.nnodes == 1:
         return text
     return f"{text}, {resources.nnodes} nodes, this is node {resources.node_rank}"

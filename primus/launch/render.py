@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from primus.job import Job, Resources
 from primus.launch.environment import decide
-from primus.run import RunDirectory
+from primus.run import ATTEMPT_VARIABLE, RunDirectory
 
 _RENDEZVOUS = frozenset(
     {
@@ -32,7 +32,7 @@ def environment(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of that process: the user's, what Primus adds, and a single worker's place."""
     inherited = {name: value for name, value in environ.items() if name not in _RENDEZVOUS}
     added = {decision.variable.name: decision.value for decision in decide(job, environ)}
-    return inherited | added | place(job.resources)
+    return inherited | added | place(job.resources) | {ATTEMPT_VARIABLE: str(job.attempt)}
 
 
 def place(resources: Resources) -> dict[str, str]:

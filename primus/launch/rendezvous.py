@@ -6,24 +6,23 @@ from __future__ import annotations
 import errno
 import ipaddress
 import json
-import re
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from primus.errors import MissingError, ServiceError, UsageError
 from primus.job import Resources
+from primus.run import RUN_ID
 
 TIMEOUT = 600.0
 """Seconds that the nodes wait for each other, as long as torchrun does by default."""
 
 _PATIENCE = 5.0
 """Seconds before the user is told who is being waited for; also the time for one message."""
-
-_RUN_ID = re.compile(r"[0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +35,14 @@ class Node:
     host: str
     digest: str
     """Hash of what it would train."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreed:
+    """What all nodes take from node 0."""
+
+    run_id: str
+    attempt: int = 1
 
 
 def check_address(resources: Resources) -> str | None:
@@ -57,8 +64,8 @@ def check_address(resources: Resources) -> str | None:
     return found[0] if found else None
 
 
-def agree(resources: Resources, *, run_id: str, digest: str, timeout: float = TIMEOUT) -> str:
-    """Meet the launchers of the other nodes, and return the run id that all take: node 0's."""
+def agree(resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float = TIMEOUT) -> Agreed:
+    """Meet the launchers of the other nodes, and return what node 0 decides as soon as all are there."""
     me = Node(
         rank=resources.node_rank,
         nnodes=resources.nnodes,
@@ -69,12 +76,11 @@ def agree(resources: Resources, *, run_id: str, digest: str, timeout: float = TI
     deadline = time.monotonic() + timeout
     if me.rank == 0:
         assert resources.master_port is not None
-        _gather(me, resources.master_port, run_id, deadline)
-        return run_id
+        return _gather(me, resources.master_port, decide, deadline)
     return _join(me, (resources.master_addr or "", resources.master_port or 0), deadline)
 
 
-def _gather(me: Node, port: int, run_id: str, deadline: float) -> None:
+def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) -> Agreed:
     """As node 0: wait for every other node, compare, and answer all."""
     connections: list[socket.socket] = []
     nodes = {0: me}
@@ -92,13 +98,15 @@ def _gather(me: Node, port: int, run_id: str, deadline: float) -> None:
                     _answer(connections, {"error": problem})
                     raise UsageError(problem)
                 nodes[node.rank] = node
-        _answer(connections, {"run": run_id})
+        agreed = decide()
+        _answer(connections, asdict(agreed))
+        return agreed
     finally:
         for connection in connections:
             connection.close()
 
 
-def _join(me: Node, address: tuple[str, int], deadline: float) -> str:
+def _join(me: Node, address: tuple[str, int], deadline: float) -> Agreed:
     """As any other node: report to node 0 and wait for its answer."""
     with _connect(address, deadline) as connection:
         connection.sendall(json.dumps(asdict(me)).encode() + b"\n")
@@ -106,10 +114,9 @@ def _join(me: Node, address: tuple[str, int], deadline: float) -> str:
         answer = json.loads(_read_line(connection) or "{}")
     if "error" in answer:
         raise UsageError(answer["error"])
-    run = str(answer.get("run", ""))
-    if not _RUN_ID.fullmatch(run):
+    if not RUN_ID.fullmatch(str(answer.get("run_id", ""))):
         raise ServiceError(f"node 0 at {address[0]}:{address[1]} went away before all nodes had come; see its output")
-    return run
+    return Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"]))
 
 
 def _difference(me: Node, node: Node, nodes: dict[int, Node]) -> str | None:

@@ -116,10 +116,13 @@ class LiveLine:
         self._total = job.total_steps
         self._styled = styled
         self._name = job.name
+        self._attempt = job.attempt
         self._first: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
 
     def add(self, metrics: dict[str, Any]) -> None:
+        if metrics.get("attempt", 1) != self._attempt:
+            return
         if "step" in metrics and "loss" in metrics:  # a training step; a validation reports other names
             self._first = self._first or metrics
             self._last = metrics

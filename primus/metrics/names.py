@@ -20,6 +20,7 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "step": Metric(meaning="Steps done, from 1."),
     "time": Metric(unit="s", meaning="When it was written, since the epoch (UTC)."),
+    "attempt": Metric(meaning="The launch that it is from, in a run that was started again; left out in the first."),
     "loss": Metric(unit="nat/token", meaning="Cross entropy of the step, over all tokens of the global batch."),
     "valid_loss": Metric(unit="nat/token", meaning="Cross entropy on held-out data."),
     "test_loss": Metric(unit="nat/token", meaning="Cross entropy on test data, after training."),

@@ -90,3 +90,12 @@ def test_metrics_are_read_as_they_come(log):
 def test_a_broken_line_of_metrics_is_passed_over(log):
     append(log, b'{"step": 1, "lo{"step": 2}\n{"step": 3}\n')
     assert list(Metrics(log).read()) == [{"step": 3}]
+
+
+def test_metrics_that_were_replaced_are_read_from_their_beginning(log, tmp_path):
+    append(log, b'{"step": 1}\n{"step": 2}\n')
+    metrics = Metrics(log)
+    assert list(metrics.read()) == [{"step": 1}, {"step": 2}]
+    (tmp_path / "shorter").write_bytes(b'{"step": 1}\n')
+    (tmp_path / "shorter").rename(log)
+    assert list(metrics.read()) == [{"step": 1}]

@@ -144,3 +144,27 @@ def test_a_run_directory_that_cannot_be_made_is_an_error_before_any_process(laun
     assert status == 1  # submit() raises; cli.py turns it into status 4
     assert "MissingError: can't make the run directory" in err
     assert "a part of this path is a file" in err
+
+
+def test_a_second_attempt_goes_on_in_the_same_run_directory(launch, tmp_path):
+    place = tmp_path / "run"
+    launch("resume", {"DONE": "0", "LAST": "5"}, run_dir=place).finish()
+    run = launch("resume", {"DONE": "3", "LAST": "6"}, run_dir=place, attempt=2)
+    status, out, _ = run.finish()
+    assert status == 0
+    assert "attempt 2" in out
+    assert "step 4/3" in out
+    assert "step 1/3" not in out
+    assert run.status()["attempt"] == 2
+    assert [each["state"] for each in run.status()["attempts"]] == ["succeeded"]
+    assert "step 5/3" in (place / "attempt1/logs/node0/rank0.log").read_text()
+    assert (place / "attempt1/manifest.json").exists()
+
+
+def test_a_later_attempt_reports_each_step_once(launch, tmp_path):
+    place = tmp_path / "run"
+    launch("resume", {"DONE": "0", "LAST": "5"}, run_dir=place).finish()
+    launch("resume", {"DONE": "3", "LAST": "6"}, run_dir=place, attempt=2).finish()
+    lines = [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert [line.get("attempt") for line in lines] == [None, None, None, 2, 2, 2]

@@ -10,7 +10,7 @@ import pytest
 
 from primus.errors import MissingError, PrimusError, ServiceError, UsageError
 from primus.job import Resources
-from primus.launch.rendezvous import agree, check_address
+from primus.launch.rendezvous import Agreed, agree, check_address
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def node(rank, port, *, nnodes=2, digest="same", nproc=1, timeout=30.0):
         nnodes=nnodes, node_rank=rank, nproc_per_node=nproc, master_addr="127.0.0.1", master_port=port
     )
     try:
-        return agree(resources, run_id=f"run-of-{rank}", digest=digest, timeout=timeout)
+        decide = lambda: Agreed(run_id=f"run-of-{rank}", attempt=rank + 3)  # noqa: E731
+        return agree(resources, digest=digest, decide=decide, timeout=timeout)
     except PrimusError as error:
         return error
 
@@ -38,7 +39,7 @@ def meet(*nodes):
 
 def test_all_nodes_take_the_run_directory_of_node_0(port):
     nodes = [((rank, port), {"nnodes": 3}) for rank in (2, 0, 1)]
-    assert meet(*nodes) == ["run-of-0"] * 3
+    assert meet(*nodes) == [Agreed(run_id="run-of-0", attempt=3)] * 3
 
 
 def test_the_port_is_free_again_afterwards(port):
@@ -85,8 +86,8 @@ def test_strangers_at_the_port_do_not_disturb(port):
         for words in (b"GET / HTTP/1.1\r\n\r\n", b"", b"{}\n"):
             with connect(port) as stranger:
                 stranger.sendall(words)
-        assert pool.submit(node, 1, port).result() == "run-of-0"
-        assert master.result() == "run-of-0"
+        assert pool.submit(node, 1, port).result().run_id == "run-of-0"
+        assert master.result().run_id == "run-of-0"
 
 
 def connect(port):
@@ -164,4 +165,5 @@ def test_node_0_is_reached_over_ipv6_as_well(port):
     with ThreadPoolExecutor(2) as pool:
         master = pool.submit(node, 0, port)
         over_ipv6 = Resources(nnodes=2, node_rank=1, master_addr="::1", master_port=port)
-        assert agree(over_ipv6, run_id="", digest="same", timeout=30.0) == master.result() == "run-of-0"
+        agreed = agree(over_ipv6, digest="same", decide=lambda: Agreed(run_id=""), timeout=30.0)
+        assert agreed == master.result() == Agreed(run_id="run-of-0", attempt=3)

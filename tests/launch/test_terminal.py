@@ -192,3 +192,11 @@ def test_counts_are_short(value, text):
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (33.4, "0:33"), (59.7, "1:00"), (3723, "1:02:03")])
 def test_durations_read_like_a_clock(seconds, text):
     assert format_duration(seconds) == text
+
+
+def test_the_live_line_is_about_this_attempt(job):
+    line = LiveLine(replace(job, attempt=2), styled=False)
+    line.add({"step": 7, "loss": 1.0, "time": 0.0})
+    assert line.text(80) == "toy: starting"
+    line.add({"step": 5, "loss": 1.0, "time": 9.0, "attempt": 2})
+    assert line.text(80).startswith("step 5/200")

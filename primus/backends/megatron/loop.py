@@ -62,6 +62,7 @@ class Loop:
         if self._progress.step >= last:
             self._say(f"Nothing left to do: step {self._progress.step} of {last} is done.")
             return
+        self._worker.begin(self._progress.step)
         shown = {self._progress.step + 1, last}  # the first step shows where a run begins, the last where it ends
         batches = self._batches(self._data.train, consumed=self._progress.samples)
         monitor = metrics.make_monitor(self._worker, self._training, reports=self._reports)

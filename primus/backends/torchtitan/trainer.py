@@ -58,6 +58,7 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
     def should_continue_training(self) -> bool:
         if self.first_step is None:
             self.first_step = self.step
+            self.worker.begin(self.step)
             tokens = self._global_batch_size() * self.job_config.training.seq_len
             self.metrics_processor.start(self.step, tokens)
         if not super().should_continue_training():

@@ -16,6 +16,7 @@ job = Job(
     total_steps=3,
     resources=Resources(**wanted["resources"]),
     run_dir=Path(wanted["run_dir"]),
+    attempt=wanted.get("attempt", 1),
     console_ranks=tuple(wanted.get("console_ranks", (0,))),
     files={"experiment.yaml": "toy: true\n"},
 )

@@ -35,6 +35,14 @@ def steps(worker: Worker) -> None:
             worker.record(step=step, loss=4.0 / step, lr=1e-3, tokens_per_second=12345.6, step_time=0.01)
 
 
+def resume(worker: Worker) -> None:
+    """Steps up to $LAST, after step $DONE."""
+    done, last = int(os.environ["DONE"]), int(os.environ["LAST"])
+    worker.begin(done)
+    for step in range(done + 1, last + 1):
+        worker.record(step=step, loss=1.0)
+
+
 def wait_for_stop(worker: Worker) -> None:
     (worker.run_dir.path / f"waiting-{worker.rank}").touch()
     while worker.stop_signal is None:

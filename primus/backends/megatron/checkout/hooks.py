@@ -70,6 +70,7 @@ class Observer:
         from primus.backends.megatron.model import count_parameters
 
         args = get_args()
+        self._worker.begin(int(args.iteration))
         if built[1] is not None:
             self._lr = max(group["lr"] for group in built[1].param_groups)
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
