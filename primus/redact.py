@@ -1,24 +1,141 @@
-"""Takes secrets out of what Primus writes down or prints: values of variables and options that are named like one, and
-text that is shaped like one. The manifest and failure reports go through here."""
+"""Takes secrets out of what Primus writes down or prints: values of variables and options that are named like one, text
+that is shaped like one, and the values of this process' own secret variables wherever they turn up again. Manifest,
+failure reports, the terminal, everything that shows text of elsewhere goes through here."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "[redacted]"
 
-_SECRET_NAME = re.compile(
-    r"""
-      (?: ^|_ ) (?: secret | password | passwd | passphrase | pass | pwd | credentials? | creds? | apikey | auth
-                    | authorization | bearer | cookie | dsn | netrc ) (?: _|$ )
-    | (?: ^|_ ) key (?: _id )? $
-    | (?: ^|_ ) (?<!bos_) (?<!eos_) (?<!pad_) (?<!unk_) (?<!sep_) (?<!cls_) (?<!mask_) (?<!special_) (?<!per_) token $
-    """,
-    re.VERBOSE,
+_SECRET_WORDS = frozenset(
+    {
+        *("secret", "secrets", "password", "passwd", "passphrase", "pwd", "credential", "credentials", "creds", "cred"),
+        *("apikey", "auth", "authorization", "bearer", "cookie", "dsn", "netrc", "sas"),
+    }
 )
-"""Matched against the words of a name in lower case, with `_` between them."""
+"""A name with one of these among its words is that of a secret."""
+
+_LAST_WORDS = frozenset({"token", "key", "pass", "pat"})
+"""These only where the name ends with them, unless the word before says that it is something else."""
+
+_OTHER_BEFORE: dict[str, frozenset[str]] = {
+    "token": frozenset(
+        [
+            "bos",
+            "eos",
+            "eot",
+            "eod",
+            "pad",
+            "unk",
+            "sep",
+            "cls",
+            "mask",
+            "special",
+            "per",
+            "num",
+            "max",
+            "min",
+            "next",
+            "last",
+            "first",
+            "prev",
+            "previous",
+            "stop",
+            "start",
+            "begin",
+            "end",
+            "image",
+            "audio",
+            "video",
+            "extra",
+            "added",
+            "additional",
+            "each",
+            "every",
+            "one",
+            "single",
+            "new",
+            "a",
+            "the",
+            "of",
+            "this",
+            "that",
+        ]
+    ),
+    "key": frozenset(
+        [
+            "cache",
+            "primary",
+            "foreign",
+            "sort",
+            "dict",
+            "public",
+            "partition",
+            "group",
+            "index",
+            "row",
+            "lookup",
+            "query",
+            "unknown",
+            "missing",
+            "this",
+            "that",
+            "the",
+            "a",
+            "no",
+            "any",
+            "each",
+            "every",
+            "by",
+            "config",
+            "state",
+            "module",
+            "param",
+            "parameter",
+            "metric",
+            "label",
+            "column",
+            "field",
+            "item",
+            "node",
+            "first",
+            "last",
+            "duplicate",
+            "unexpected",
+            "required",
+            "valid",
+            "invalid",
+            "attention",
+            "and",
+            "or",
+        ]
+    ),
+    "pass": frozenset(
+        [
+            "forward",
+            "backward",
+            "first",
+            "second",
+            "third",
+            "one",
+            "two",
+            "single",
+            "multi",
+            "per",
+            "each",
+            "last",
+            "this",
+        ]
+    ),
+    "pat": frozenset(),
+}
+_PROSE = frozenset({"auth", "secret", "secrets", "cookie", "credential", "credentials", "bearer", "sas"}) | _LAST_WORDS
+"""In running text, `token: value` and `q_key: value` are hidden only when the value looks like a secret."""
 
 _HARMLESS_NAMES = frozenset({"PWD", "OLDPWD"})
 
@@ -28,42 +145,122 @@ _SHAPES = re.compile(
           hf_[A-Za-z0-9]{16,}                                    # Hugging Face
         | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,}
         | glpat-[A-Za-z0-9_-]{16,}                               # GitLab
-        | sk-[A-Za-z0-9_-]{16,}                                  # OpenAI, Anthropic and others
+        | (?:sk|ak)-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}       # OpenAI, Anthropic and others; Primus-SaFE
         | xox[abeoprs]-[A-Za-z0-9-]{10,}                         # Slack
         | (?:AKIA|ASIA)[A-Z0-9]{16}                              # AWS key id
         | AIza[A-Za-z0-9_-]{30,}                                 # Google
         | nvapi-[A-Za-z0-9_-]{20,} | wandb_v1_[A-Za-z0-9_]{20,} | dckr_pat_[A-Za-z0-9_-]{20,}
         | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*  # JSON web token
       )
-    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
+    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----
+      (?: .{0,20000}?-----END\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----
+        | (?: [\s+>|"'-] | \\[nr] | [A-Za-z0-9+/=]{16,} )* )     # the end is somewhere else, or missing
     """,
     re.VERBOSE | re.DOTALL,
 )
-_URL_LOGIN = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@", re.IGNORECASE)
-_BEARER = re.compile(r"\b(?P<kind>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_.-]*)(?P<sign>=|:\s+)(?P<value>'[^']*'|\"[^\"]*\"|[^\s&,;'\"]+)")
+_RULES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
+    (
+        ("://",),
+        re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]*://)(?!git@)[^/?#\s'\"]*@", re.IGNORECASE),
+        rf"\g<kept>{HIDDEN}@",
+    ),
+    (
+        ("sig", "x-amz-", "x-goog-"),
+        re.compile(r"(?P<kept>[?&](?:sig|signature|x-(?:amz|goog)-[a-z-]+)=)[^&\s'\"]+", re.IGNORECASE),
+        rf"\g<kept>{HIDDEN}",
+    ),
+    (("slack.com",), re.compile(r"(?P<kept>hooks\.slack\.com/[a-z]+/)[^\s'\"]+"), rf"\g<kept>{HIDDEN}"),
+    (
+        ("authorization",),
+        re.compile(r"(?P<kept>\bauthorization['\"]?\s*[:=]\s*['\"]?)[^\s'\"][^\r\n'\"]*", re.IGNORECASE),
+        rf"\g<kept>{HIDDEN}",
+    ),
+    (
+        ("bearer", "basic"),
+        re.compile(
+            r"\b(?P<kept>(?i:Bearer|Basic)\s+)(?=[^\s'\"]*[0-9=]|[^\s'\"]*[a-z][^\s'\"]*[A-Z])[A-Za-z0-9._~+/=-]{8,}"
+        ),
+        rf"\g<kept>{HIDDEN}",
+    ),
+    (
+        ("machine",),
+        re.compile(r"(?P<kept>\bmachine\s+\S+\s+login\s+\S+\s+password\s+)\S+"),  # .netrc
+        rf"\g<kept>{HIDDEN}",
+    ),
+)
+"""Text around a secret: what must be in the text in lower case, the pattern, and its replacement."""
+
+_ASSIGNMENT = re.compile(
+    r"(?P<name>[A-Za-z][A-Za-z0-9_.-]*)(?P<sign>\\?['\"]?(?:\s?=\s?|\s?:\s+|(?<=['\"]):))"
+    r"(?P<value>\\?'[^']*'|\\?\"[^\"]*\"|[^\s&,;'\"]+)"
+)
+_SECRET_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[a-z][a-z0-9-]*)(?P<sign> +)(?P<value>[^\s'\"-][^\s'\"]*)")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_RANDOM = re.compile(r"(?=[^.]*[0-9])(?=.*[A-Za-z]).{8,}|(?=.*[a-z])(?=.*[A-Z]).{16,}")
+
+_SHAPE_HINTS = (
+    *("hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-", "ak-", "xox", "akia", "asia"),
+    *("aiza", "nvapi-", "wandb_v1_", "dckr_pat_", "eyj", "private key"),
+)
+_NAME_HINTS = (
+    "key",
+    "token",
+    "pass",
+    "secret",
+    "pwd",
+    "cred",
+    "auth",
+    "bearer",
+    "cookie",
+    "dsn",
+    "netrc",
+    "_pat",
+    "-pat",
+    "sas",
+)
+"""Every secret that is known by its shape, and every name of one, has one of these in it, in lower case."""
+
+_ALL_HINTS = frozenset((*_SHAPE_HINTS, *_NAME_HINTS, *(hint for hints, _, _ in _RULES for hint in hints)))
+_HINTS = tuple(
+    hint.encode() for hint in sorted(_ALL_HINTS) if not any(one in hint for one in _ALL_HINTS if one != hint)
+)
+
+_SHORTEST_KNOWN = 8
+"""Characters of a secret variable's value that is looked for elsewhere; a shorter one may be any word."""
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable or option of this name holds a secret: HF_TOKEN, --api-key, wandb.apiKey."""
-    if name in _HARMLESS_NAMES:
-        return False
-    return _SECRET_NAME.search("_".join(_WORD.findall(name)).lower()) is not None
+    return _is_secret_name(name)
 
 
 def redact_text(text: str) -> str:
     """`text` without anything that looks like a secret, or is assigned to a name of one."""
-    text = _SHAPES.sub(HIDDEN, text)
-    text = _URL_LOGIN.sub(rf"\g<scheme>{HIDDEN}@", text)
-    text = _BEARER.sub(rf"\g<kind> {HIDDEN}", text)
-    return _ASSIGNMENT.sub(_hide_assigned, text)
+    return _redact(text, known_secrets(os.environ))
+
+
+def redact_log(lines: bytes) -> bytes:
+    """Lines of a log, as redact_text() does it, fast where there is nothing to hide."""
+    known = known_secrets(os.environ)
+    lower = lines.lower()
+    hints = [hint for hint in _HINTS if hint in lower]
+    secrets = [secret for each in known if (secret := each.encode(errors="surrogateescape").lower()) in lower]
+    if not hints and not secrets:
+        return lines
+    if b"PRIVATE KEY" in lines:  # it goes over several of them
+        return _redact_bytes(lines, known)
+    signs = (*hints, *secrets)
+    return b"".join(
+        _redact_bytes(line, known) if any(sign in low for sign in signs) else line
+        for line, low in zip(lines.splitlines(keepends=True), lower.splitlines(keepends=True), strict=True)
+    )
 
 
 def redact_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for the manifest: every name, and the values that may be seen."""
+    known = known_secrets(os.environ) | known_secrets(environment)
     return {
-        name: HIDDEN if value and is_secret_name(name) else redact_text(value)
+        name: HIDDEN if value and is_secret_name(name) else _redact(value, known)
         for name, value in sorted(environment.items())
     }
 
@@ -85,6 +282,53 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
     return shown
 
 
+def known_secrets(environment: Mapping[str, str]) -> frozenset[str]:
+    """Values of the secret variables, to be found again in any text. A path, to a key or a socket, is no secret."""
+    return frozenset(
+        value
+        for name, value in environment.items()
+        if len(value) >= _SHORTEST_KNOWN and _is_secret_name(name) and value[0] not in "/~."
+    )
+
+
+@lru_cache(maxsize=4096)
+def _is_secret_name(name: str) -> bool:
+    if name in _HARMLESS_NAMES:
+        return False
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words:
+        return False
+    if not _SECRET_WORDS.isdisjoint(words):
+        return True
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if "key" in words[-2:] and last in ("id", "data"):  # AWS_ACCESS_KEY_ID, client-key-data
+        return len(words) > 2
+    if last in ("key", "pass", "pat") and not before:
+        return False
+    return last in _LAST_WORDS and before not in _OTHER_BEFORE[last]
+
+
+def _redact(text: str, known: frozenset[str]) -> str:
+    for secret in sorted(known, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    lower = text.lower()
+    if any(hint in lower for hint in _SHAPE_HINTS):
+        text = _SHAPES.sub(HIDDEN, text)
+    for hints, pattern, shown in _RULES:
+        if any(hint in lower for hint in hints):
+            text = pattern.sub(shown, text)
+    if any(hint in lower for hint in _NAME_HINTS):
+        if "-" in text:
+            text = _SECRET_OPTION.sub(_hide_assigned, text)
+        if "=" in text or ":" in text:
+            text = _ASSIGNMENT.sub(_hide_assigned, text)
+    return text
+
+
+def _redact_bytes(text: bytes, known: frozenset[str]) -> bytes:
+    return _redact(text.decode(errors="surrogateescape"), known).encode(errors="surrogateescape")
+
+
 def _redact_value(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return HIDDEN if value and is_secret_name(name) else redact_text(value)
@@ -92,6 +336,13 @@ def _redact_value(name: str, value: Any) -> Any:
 
 
 def _hide_assigned(match: re.Match[str]) -> str:
-    if not is_secret_name(match["name"]):
+    name, sign, value = match["name"], match["sign"], match["value"]
+    if not is_secret_name(name) or value.startswith(HIDDEN):
         return match[0]
-    return f"{match['name']}{match['sign']}{HIDDEN}"
+    if sign.startswith(":") and _may_be_prose(name) and not _RANDOM.match(value):
+        return match[0]
+    return f"{name}{sign}{HIDDEN}"
+
+
+def _may_be_prose(name: str) -> bool:
+    return name in _PROSE or (name.islower() and name.rpartition("_")[2] in _LAST_WORDS)
