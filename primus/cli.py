@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("primus.commands.train", "Train a model on this machine, or as one node of several."),
     "config": ("primus.commands.config", "Show and check experiments."),
     "models": ("primus.commands.models", "List the model presets."),
+    "k8s": ("primus.commands.k8s", "Train on Kubernetes."),
     "data": ("primus.commands.data", "Prepare training data."),
 }
 """Each command with the module that holds its `app`, and its line in the help."""

@@ -1,0 +1,69 @@
+"""From the options before the verb to the target that the verbs speak to, and how they print what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from primus.errors import UsageError
+from primus.launch.k8s.safe.auth import find_token
+from primus.launch.k8s.safe.http import Access
+from primus.launch.k8s.safe.target import SafeTarget
+from primus.launch.k8s.target import Target
+from primus.redact import redact_values
+
+WORKSPACE = "primus-safe-pretrain"
+
+Output = Literal["table", "json", "id"]
+
+OutputOption = Annotated[
+    Output | None,
+    typer.Option(
+        "--output", "-o", help="A table, the server's JSON, or ids only.  [default: a table on a terminal, else JSON]"
+    ),
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Like -o json.")]
+
+WorkloadId = Annotated[str, typer.Option("--workload-id", metavar="ID", help="As create printed it.")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connection:
+    """Where workloads run, as the command line says it."""
+
+    url: str | None
+    token_file: Path | None
+    ca_file: Path | None
+    timeout: float
+
+    def access(self) -> Access:
+        if self.url is None:
+            raise UsageError("where? `primus k8s --url http://HOST ...` names a Primus-SaFE server, or PRIMUS_SAFE_URL")
+        token = find_token(self.url, self.token_file, os.environ)
+        return Access(url=self.url, token=token, ca_file=self.ca_file, timeout=self.timeout)
+
+    def target(self, workspace: str | None = None) -> Target:
+        return self.safe(workspace)
+
+    def safe(self, workspace: str | None = None) -> SafeTarget:
+        """For what only a Primus-SaFE server has."""
+        return SafeTarget(self.access(), workspace=workspace)
+
+
+def show(
+    answer: Any, output: Output | None, *, as_json: bool, table: Callable[[], str], ids: Callable[[], str]
+) -> None:
+    """Print an answer in the form that was asked for. Secrets in it (a workload's environment) are taken out."""
+    form = "json" if as_json else output or ("table" if sys.stdout.isatty() else "json")
+    if form == "json":
+        print(json.dumps(redact_values(answer) if isinstance(answer, dict) else answer, indent=2))
+    elif text := table() if form == "table" else ids():
+        print(text)

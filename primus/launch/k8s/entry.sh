@@ -1,0 +1,49 @@
+# Runs in every pod of a workload that `primus k8s create` made. The lines above this one set primus_folder,
+# primus_source, primus_experiment (gzip, base64), primus_secrets and, as $1 $2 ..., the arguments of `primus train`.
+
+fail() {
+    printf 'primus: %s\n' "$1" >&2
+    exit 4
+}
+
+cd -- "$primus_folder" 2>/dev/null || fail "$primus_folder, where the workload was created, is not there in this pod. \
+Create it from a folder of the storage that the pods mount."
+
+# The server tells a pod its place; that of June 2025 used torch's names for it.
+export NNODES="${NNODES:-${PET_NNODES:-1}}"
+export NODE_RANK="${NODE_RANK:-${PET_NODE_RANK:-0}}"
+if [ "$NNODES" -eq 1 ]; then
+    unset MASTER_ADDR MASTER_PORT
+fi
+if [ "${GPUS_PER_NODE:-}" = 0 ]; then
+    unset GPUS_PER_NODE
+fi
+# A workload that is started again goes on in its run directory.
+if [ -n "${WORKLOAD_ID:-}" ]; then
+    export PRIMUS_RUN_ID="$WORKLOAD_ID"
+fi
+
+for secret in $primus_secrets; do
+    for file in "/etc/secrets/$secret/HF_TOKEN" "/etc/secrets/$secret/hf_token" "/etc/secrets/$secret/token"; do
+        if [ -z "${HF_TOKEN:-}" ] && [ -r "$file" ]; then
+            HF_TOKEN=$(cat -- "$file")
+            export HF_TOKEN
+        fi
+    done
+done
+
+if command -v primus >/dev/null 2>&1; then
+    set -- primus train "$@"
+elif [ -d "$primus_source/primus" ]; then
+    export PYTHONPATH="$primus_source${PYTHONPATH:+:$PYTHONPATH}"
+    set -- python3 -m primus train "$@"
+else
+    fail "this image has no command primus, and $primus_source is not there in this pod. \
+Take an image with Primus, or create the workload with a Primus that lies in the storage that the pods mount."
+fi
+
+experiment=$(mktemp -d)/experiment.yaml
+printf %s "$primus_experiment" | base64 -d | gzip -dc >"$experiment"
+[ -s "$experiment" ] || fail "the experiment could not be unpacked (base64 and gzip are needed in the image)"
+unset EXP BACKEND primus_experiment
+exec "$@" --exp "$experiment"
