@@ -23,116 +23,18 @@ _SECRET_WORDS = frozenset(
 _LAST_WORDS = frozenset({"token", "key", "pass", "pat"})
 """These only where the name ends with them, unless the word before says that it is something else."""
 
-_OTHER_BEFORE: dict[str, frozenset[str]] = {
-    "token": frozenset(
-        [
-            "bos",
-            "eos",
-            "eot",
-            "eod",
-            "pad",
-            "unk",
-            "sep",
-            "cls",
-            "mask",
-            "special",
-            "per",
-            "num",
-            "max",
-            "min",
-            "next",
-            "last",
-            "first",
-            "prev",
-            "previous",
-            "stop",
-            "start",
-            "begin",
-            "end",
-            "image",
-            "audio",
-            "video",
-            "extra",
-            "added",
-            "additional",
-            "each",
-            "every",
-            "one",
-            "single",
-            "new",
-            "a",
-            "the",
-            "of",
-            "this",
-            "that",
-        ]
+_OTHER_BEFORE = {
+    "token": re.compile(
+        "bos|eos|eot|eod|pad|unk|sep|cls|mask|special|per|num|max|min|next|last|first|prev|previous|stop|start|begin|end"
+        "|image|audio|video|extra|added|additional|each|every|one|single|new|a|the|of|this|that"
     ),
-    "key": frozenset(
-        [
-            "cache",
-            "primary",
-            "foreign",
-            "sort",
-            "dict",
-            "public",
-            "partition",
-            "group",
-            "index",
-            "row",
-            "lookup",
-            "query",
-            "unknown",
-            "missing",
-            "this",
-            "that",
-            "the",
-            "a",
-            "no",
-            "any",
-            "each",
-            "every",
-            "by",
-            "config",
-            "state",
-            "module",
-            "param",
-            "parameter",
-            "metric",
-            "label",
-            "column",
-            "field",
-            "item",
-            "node",
-            "first",
-            "last",
-            "duplicate",
-            "unexpected",
-            "required",
-            "valid",
-            "invalid",
-            "attention",
-            "and",
-            "or",
-        ]
+    "key": re.compile(
+        "cache|primary|foreign|sort|dict|public|partition|group|index|row|lookup|query|unknown|missing|this|that|the|a|no"
+        "|any|each|every|by|config|state|module|param|parameter|metric|label|column|field|item|node|first|last|duplicate"
+        "|unexpected|required|valid|invalid|attention|and|or"
     ),
-    "pass": frozenset(
-        [
-            "forward",
-            "backward",
-            "first",
-            "second",
-            "third",
-            "one",
-            "two",
-            "single",
-            "multi",
-            "per",
-            "each",
-            "last",
-            "this",
-        ]
-    ),
-    "pat": frozenset(),
+    "pass": re.compile("forward|backward|first|second|third|one|two|single|multi|per|each|last|this"),
+    "pat": re.compile("(?!)"),
 }
 _PROSE = frozenset({"auth", "secret", "secrets", "cookie", "credential", "credentials", "bearer", "sas"}) | _LAST_WORDS
 """In running text, `token: value` and `q_key: value` are hidden only when the value looks like a secret."""
@@ -203,20 +105,8 @@ _SHAPE_HINTS = (
     *("aiza", "nvapi-", "wandb_v1_", "dckr_pat_", "eyj", "private key"),
 )
 _NAME_HINTS = (
-    "key",
-    "token",
-    "pass",
-    "secret",
-    "pwd",
-    "cred",
-    "auth",
-    "bearer",
-    "cookie",
-    "dsn",
-    "netrc",
-    "_pat",
-    "-pat",
-    "sas",
+    *("key", "token", "pass", "secret", "pwd", "cred", "auth", "bearer", "cookie", "dsn", "netrc", "sas"),
+    *("_pat", "-pat"),
 )
 """Every secret that is known by its shape, and every name of one, has one of these in it, in lower case."""
 
@@ -305,7 +195,7 @@ def _is_secret_name(name: str) -> bool:
         return len(words) > 2
     if last in ("key", "pass", "pat") and not before:
         return False
-    return last in _LAST_WORDS and before not in _OTHER_BEFORE[last]
+    return last in _LAST_WORDS and _OTHER_BEFORE[last].fullmatch(before) is None
 
 
 def _redact(text: str, known: frozenset[str]) -> str:
