@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from primus.errors import UsageError
+from primus.launch.k8s.safe.access import Access
 from primus.launch.k8s.safe.auth import find_token
-from primus.launch.k8s.safe.http import Access
 from primus.launch.k8s.safe.target import SafeTarget
 from primus.launch.k8s.target import Target
 from primus.redact import redact_values

@@ -174,13 +174,13 @@ def login(
 ) -> None:
     """Log in to a Primus-SaFE server and keep the token. The password is read from the terminal, or from standard
     input."""
+    from primus.launch.k8s.http import Http
     from primus.launch.k8s.safe.auth import log_in
-    from primus.launch.k8s.safe.http import Http
 
     password = typer.prompt("Password", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     connection = _connection(context)
     access = connection.access()
-    with Http(access) as http:
+    with Http(access.endpoint()) as http:
         path = log_in(http, access.url, name=user, password=password, environ=os.environ)
     print(f"Logged in; the token is in {path}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from primus.errors import MissingError, ServiceError
-from primus.launch.k8s.safe.http import Http
+from primus.launch.k8s.http import Http
 from primus.run import explained
 
 KEY_VARIABLE = "PRIMUS_SAFE_API_KEY"

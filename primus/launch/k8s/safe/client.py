@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from primus.errors import ServiceError, UsageError, did_you_mean
+from primus.launch.k8s.http import Http, NotFoundError, PassingError
 from primus.launch.k8s.safe.answers import node_row, text
 from primus.launch.k8s.safe.body import create_body
-from primus.launch.k8s.safe.http import Http, NotFoundError, PassingError
 from primus.launch.k8s.workload import Workload, require_name
 
 PAGE = 100

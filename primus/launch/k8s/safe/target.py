@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from primus.launch.k8s.http import Http
 from primus.launch.k8s.rows import NodeRow, Pod, WorkloadRow
 from primus.launch.k8s.safe import answers
+from primus.launch.k8s.safe.access import Access
 from primus.launch.k8s.safe.body import create_body
 from primus.launch.k8s.safe.client import Safe, follow
-from primus.launch.k8s.safe.http import Access, Http
 from primus.launch.k8s.target import Filters
 from primus.launch.k8s.workload import Workload, require_name
 
@@ -18,7 +19,7 @@ class SafeTarget:
     """One server; `workspace` is where workloads are created, and which lists are limited to when it is given."""
 
     def __init__(self, access: Access, *, workspace: str | None = None) -> None:
-        self._http = Http(access)
+        self._http = Http(access.endpoint())
         self._safe = Safe(self._http)
         self._workspace = None if workspace is None else require_name(workspace, "--workspace")
 

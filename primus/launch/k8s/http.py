@@ -1,0 +1,244 @@
+"""Requests to an API over HTTP: who asks, what may be tried again, and how a refusal reads. Both targets ask through
+this."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from primus.errors import MissingError, ServiceError, UsageError
+from primus.redact import redact_text
+
+if TYPE_CHECKING:
+    import httpx
+
+_TRIES = 5
+_FIRST_PAUSE = 0.5
+"""Seconds before the second try; doubled each time."""
+
+_LONGEST_PAUSE = 20.0
+
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which the same question may be answered."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How a kind of server tells errors, and what they mean to our users."""
+
+    code: str
+    """Field of an error's name."""
+
+    message: str
+    codes: Mapping[str, str]
+    """What a name means."""
+
+    statuses: Mapping[int, str]
+    """What a status means that comes without a known name."""
+
+    final: frozenset[str] = frozenset()
+    """Names that don't pass, though their status often does."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """An API, and how to speak to it."""
+
+    url: str
+    """With everything before the first part of a path."""
+
+    token: str | None = None
+    verify: bool | Path = True
+    """Certificates to trust instead of the system's; False trusts everybody."""
+
+    certificate: tuple[str, str] | None = None
+    """Files of a certificate and its key that say who asks."""
+
+    timeout: float = 30.0
+    """Seconds for one request."""
+
+    server: str
+    """What it should be, in words."""
+
+    readings: Reading
+    login: str
+    """What to do when it sends us to a login page."""
+
+
+class NotFoundError(ServiceError):
+    """The server says that there is no such thing."""
+
+
+class PassingError(ServiceError):
+    """The same request may succeed a little later."""
+
+    def __init__(self, text: str, *, arrived: bool, wait: float | None = None) -> None:
+        super().__init__(text)
+        self.arrived = arrived
+        """It may have been carried out, though no good answer came."""
+
+        self.wait = wait
+        """Seconds that the server asks for."""
+
+
+class Http:
+    """A context with one pool of connections. Its methods return decoded answers, or raise ServiceError."""
+
+    def __init__(self, endpoint: Endpoint, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        try:
+            import httpx
+        except ImportError:
+            raise MissingError("`primus k8s` needs httpx; install it with: pip install 'primus[k8s]'") from None
+        self._endpoint = endpoint
+        self._sleep = sleep
+        headers = {"Accept": "application/json"}
+        if endpoint.token:
+            headers["Authorization"] = f"Bearer {endpoint.token}"
+        self._client = httpx.Client(headers=headers, timeout=endpoint.timeout, verify=_trust(endpoint))
+
+    def __enter__(self) -> Http:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._client.close()
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        answer = self.again("GET", path, params=params)
+        if not isinstance(answer, dict):
+            raise ServiceError(f"GET {self._endpoint.url}{path}: expected an object, got {type(answer).__name__}")
+        return answer
+
+    def again(self, method: str, path: str, **request: Any) -> Any:
+        """A request that does no harm when it arrives twice, tried until it is answered or seems hopeless."""
+        pause = _FIRST_PAUSE
+        for remaining in reversed(range(_TRIES)):
+            try:
+                return self.once(method, path, **request)
+            except PassingError as error:
+                if not remaining:
+                    raise ServiceError(f"{error} (tried {_TRIES} times)") from error
+                self.pause(error, pause)
+                pause *= 2
+        raise AssertionError("unreachable")
+
+    def pause(self, error: PassingError, seconds: float) -> None:
+        """Wait before the next try; somewhat more than `seconds`, so that many clients don't come together."""
+        self._sleep(min(error.wait or seconds * (1 + random.random()), _LONGEST_PAUSE))
+
+    def once(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        """One try; PassingError when another one makes sense."""
+        what = f"{method} {self._endpoint.url}{path}"
+        content = None if method == "GET" else json.dumps(body)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        with _explained(what):
+            answer = self._client.request(
+                method, self._endpoint.url + path, params=_given(params), content=content, headers=headers
+            )
+        return _read(what, answer, self._endpoint)
+
+    def lines(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[str]:
+        """The lines of a text that the server may still be writing."""
+        what = f"GET {self._endpoint.url}{path}"
+        address = self._endpoint.url + path
+        with _explained(what), self._client.stream("GET", address, params=_given(params), timeout=None) as answer:
+            if not answer.is_success:
+                answer.read()
+                _read(what, answer, self._endpoint)
+            yield from answer.iter_lines()
+
+
+def _given(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (params or {}).items() if value is not None}
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Errors on the way to the server and back, as ours."""
+    import httpx
+
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise ServiceError(f"{what}: its certificate is not trusted here ({error}); see --ca-file") from error
+        raise PassingError(f"{what}: no connection: {_reason(error)}", arrived=False) from error
+    except httpx.TransportError as error:
+        raise PassingError(f"{what}: no answer: {_reason(error)}", arrived=True) from error
+    except httpx.InvalidURL as error:
+        raise UsageError(f"{what}: this is no address ({error})") from error
+
+
+def _read(what: str, answer: httpx.Response, endpoint: Endpoint) -> Any:
+    """The decoded answer of a success; anything else is raised as what it means."""
+    if answer.is_redirect:
+        to = answer.headers.get("location", "")
+        raise ServiceError(f"{what}: sent on to {redact_text(to)}, a login page perhaps; {endpoint.login}")
+    if answer.is_success:
+        try:
+            return answer.json()
+        except ValueError:
+            return _refuse_text(what, answer, endpoint)
+    readings = endpoint.readings
+    code, message = _error_of(answer, readings)
+    reading = readings.codes.get(code) or readings.statuses.get(answer.status_code, "")
+    said = ": ".join(part for part in (code, redact_text(message)) if part)
+    text = f"{what}: {answer.status_code} {said or answer.reason_phrase}{f' ({reading})' if reading else ''}"
+    if answer.status_code == 404:
+        raise NotFoundError(text)
+    if answer.status_code in _PASSING and code not in readings.final:
+        raise PassingError(text, arrived=answer.status_code not in (429, 503), wait=_wait_of(answer))
+    raise ServiceError(text)
+
+
+def _refuse_text(what: str, answer: httpx.Response, endpoint: Endpoint) -> NoReturn:
+    if answer.text.lstrip()[:1] in ("{", "["):
+        raise PassingError(f"{what}: the answer ends in the middle", arrived=True)
+    start = " ".join(answer.text.split())[:80]
+    raise ServiceError(
+        f"{what}: this is no {endpoint.server}, or a login page stands before it; it answered {redact_text(start)!r}"
+    )
+
+
+def _error_of(answer: httpx.Response, readings: Reading) -> tuple[str, str]:
+    """The server's error code and message; proxies and login pages have none."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return "", ""
+    if not isinstance(said, dict):
+        return "", ""
+    return str(said.get(readings.code) or ""), str(said.get(readings.message) or "")
+
+
+def _wait_of(answer: httpx.Response) -> float | None:
+    """Seconds of a Retry-After; the other form, a date, is left to our own pauses."""
+    value = answer.headers.get("retry-after", "")
+    return float(value) if value.isdecimal() else None
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _trust(endpoint: Endpoint) -> Any:
+    if isinstance(endpoint.verify, bool) and endpoint.certificate is None:
+        return endpoint.verify
+    import ssl
+
+    try:
+        trust = ssl.create_default_context(cafile=None if isinstance(endpoint.verify, bool) else str(endpoint.verify))
+        if endpoint.verify is False:
+            trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+        if endpoint.certificate is not None:
+            trust.load_cert_chain(*endpoint.certificate)
+    except FileNotFoundError:
+        raise MissingError(f"certificates: there is no file {endpoint.verify}") from None
+    except (ssl.SSLError, OSError) as error:
+        raise MissingError(f"certificates: {endpoint.verify} can't be used ({error})") from None
+    return trust
