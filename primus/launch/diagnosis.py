@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ TABLE = Path(__file__).parent / "causes.toml"
 
 _LONGEST_EVIDENCE = 400
 """Characters of a line that are shown."""
+
+_HARMLESS = re.compile(r"Warning: |\bNCCL INFO\b|\[W ?\S* \S+\.cpp:")
+"""A line that only warns or tells; training went on after it."""
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -36,7 +39,7 @@ class Cause:
     """The same training may go well when it is started again, here or on other nodes, with nothing changed."""
 
     general: bool = False
-    """Says that something else went wrong, in this process or in another one: a cause that is not general comes first."""
+    """Follows from something else, in this process or in another one: a cause that is not general comes first."""
 
     patterns: tuple[re.Pattern[str], ...] = ()
     signal: signal.Signals | None = None
@@ -58,7 +61,13 @@ class Diagnosis:
 
     remedy: str
     transient: bool
+    """Starting again may help, with nothing changed."""
+
     general: bool = False
+    """It follows from something else, which is not known."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    """What the message named: the `step` of a divergence, the `path` of a file …"""
 
 
 @cache
@@ -90,22 +99,29 @@ def _row(name: str, row: Mapping[str, Any]) -> Cause:
 
 
 def _search(patterns: Iterable[re.Pattern[str]], text: str) -> re.Match[str] | None:
-    return next((match for pattern in patterns if (match := pattern.search(text))), None)
+    """The first match in a line that is more than a warning."""
+    matches = (match for pattern in patterns for match in pattern.finditer(text))
+    return next((match for match in matches if not _HARMLESS.search(_line(match))), None)
 
 
 def _diagnosis(cause: Cause, match: re.Match[str]) -> Diagnosis:
-    values = {name: value.strip() for name, value in match.groupdict().items() if value}
-    begin = match.string.rfind("\n", 0, match.start()) + 1
-    end = match.string.find("\n", match.end())
-    line = match.string[begin : None if end < 0 else end].strip()
+    values = {name: redact_text(value.strip()) for name, value in match.groupdict().items() if value}
     return Diagnosis(
         name=cause.name,
-        cause=redact_text(_filled(cause.cause, values)),
-        evidence=_shortened(redact_text(line)),
+        cause=_filled(cause.cause, values),
+        evidence=_shortened(redact_text(_line(match))),
         remedy=_filled(cause.remedy, values),
         transient=cause.transient,
         general=cause.general,
+        values=values,
     )
+
+
+def _line(match: re.Match[str]) -> str:
+    """The whole line, or lines, of a match."""
+    begin = match.string.rfind("\n", 0, match.start()) + 1
+    end = match.string.find("\n", match.end())
+    return match.string[begin : None if end < 0 else end].strip()
 
 
 def _of_signal(cause: Cause) -> Diagnosis:
