@@ -4,7 +4,7 @@ of each backend calls run(); only the standard library and light parts of Primus
 from __future__ import annotations
 
 import argparse
-import faulthandler
+import errno
 import json
 import math
 import os
@@ -20,12 +20,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from primus.backends.base import Resume
-from primus.errors import ExitStatus, PrimusError
+from primus.backends.log import open_log, size_limit
+from primus.errors import ExitStatus, MissingError, PrimusError
 from primus.experiment import Experiment
 from primus.lifeline import die_with_parent, end_with_parent
 from primus.metrics.settings import MetricsSettings
-from primus.redact import redact_values
-from primus.run import ATTEMPT_VARIABLE, RunDirectory, State, write_text
+from primus.redact import redact_text, redact_values
+from primus.run import ATTEMPT_VARIABLE, RunDirectory, State, explained, write_text
 
 if TYPE_CHECKING:
     from primus.metrics.sinks import Sinks
@@ -52,7 +53,7 @@ def run(train: Callable[[Worker], None]) -> NoReturn:
     die_with_parent()
     os.register_at_fork(after_in_child=end_with_parent)  # the kernel's promise is not inherited
     worker.run_dir.create({}, node=worker.node_rank)
-    _open_log(worker.run_dir.log_path(worker.node_rank, worker.rank))
+    open_log(worker.run_dir.log_path(worker.node_rank, worker.rank), size_limit(os.environ))
     _forget_working_directory()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, worker.request_stop)
@@ -161,11 +162,11 @@ def _status_of(train: Callable[[Worker], None], worker: Worker) -> int:
     try:
         train(worker)
     except PrimusError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(redact_text(f"Error: {error}"), file=sys.stderr)
         _record_failure(worker, error, status=int(error.status))
         return int(error.status)
     except Exception as error:  # noqa: BLE001 - the boundary of a worker process
-        traceback.print_exc()
+        print(redact_text(traceback.format_exc()), end="", file=sys.stderr)
         _record_failure(worker, error, status=int(ExitStatus.FAULT))
         return int(ExitStatus.FAULT)
     return 0 if worker.stop_signal is None else 128 + worker.stop_signal
@@ -177,7 +178,8 @@ def _state_of(status: int) -> State:
 
 def _record_failure(worker: Worker, error: Exception, *, status: int) -> None:
     """Leave the reason for the launcher, and for torchrun in its own format."""
-    message, trace, now = f"{type(error).__name__}: {error}", traceback.format_exc(), time.time()
+    trace, now = redact_text(traceback.format_exc()), time.time()
+    message = redact_text(f"{type(error).__name__}: {error}")
     failure = {
         "rank": worker.rank,
         "node": worker.node_rank,
@@ -186,25 +188,18 @@ def _record_failure(worker: Worker, error: Exception, *, status: int) -> None:
         "pid": os.getpid(),
         "time": now,
         "exit_status": status,
-        "message": str(error) if isinstance(error, PrimusError) else message,
+        "message": redact_text(str(error)) if isinstance(error, PrimusError) else message,
         "traceback": "" if isinstance(error, PrimusError) else trace,
     }
-    worker.run_dir.write_json(worker.run_dir.failure_path(worker.node_rank, worker.rank), failure)
     torchrun_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if torchrun_file:
-        reply = {"message": message, "extraInfo": {"py_callstack": trace, "timestamp": str(int(now))}}
-        write_text(Path(torchrun_file), json.dumps({"message": reply}))
-
-
-def _open_log(path: Path) -> None:
-    """Send everything that this process prints, from C too, to the rank's log file, line by line."""
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    faulthandler.enable()
+    try:
+        worker.run_dir.write_json(worker.run_dir.failure_path(worker.node_rank, worker.rank), failure)
+        if torchrun_file:
+            reply = {"message": message, "extraInfo": {"py_callstack": trace, "timestamp": str(int(now))}}
+            with explained(f"can't write {torchrun_file}"):
+                write_text(Path(torchrun_file), json.dumps({"message": reply}))
+    except MissingError as problem:  # a full disk must not change the exit status
+        _warn(str(problem))
 
 
 def _forget_working_directory() -> None:
@@ -215,12 +210,20 @@ def _forget_working_directory() -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    """Add a line in a single write, so that a reader never finds two lines mixed."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    """Add a line in a single write, so that a reader never finds two lines mixed. A full disk does not end training:
+    what it can't take is left out."""
+    line = text.encode()
     try:
-        os.write(file, text.encode())
-    finally:
-        os.close(file)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            written = os.write(file, line)
+            if written < len(line):
+                os.ftruncate(file, os.fstat(file).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
+    except OSError as error:
+        _warn(f"{path.name} misses a line: {error.strerror}")
 
 
 def _step_of(line: str) -> float | None:

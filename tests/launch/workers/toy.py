@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from primus.backends.worker import Worker, run
@@ -113,6 +114,43 @@ def show_place(worker: Worker) -> None:
 def diverge(worker: Worker) -> None:
     for step, loss in enumerate((float("nan"), float("inf"), float("-inf")), 1):
         worker.record(step=step, loss=loss)
+
+
+def talk(worker: Worker) -> None:
+    """Print until stopped, with a number in every line."""
+    number = 0
+    while worker.stop_signal is None:
+        number += 1
+        print(f"number {number} {'.' * 100}")
+        time.sleep(0.0001)
+    print(f"printed {number}")
+
+
+def fill_the_disk(worker: Worker) -> None:
+    """Take all the room, print and report, make room, print and report again."""
+    filler = take_all_room(worker)
+    for step in range(1, 200):
+        worker.record(step=step, loss=1.0)
+        print("x" * 1000)
+        print("y" * 1000, file=sys.stderr)
+    filler.unlink()
+    print("there is room again")
+    worker.record(step=200, loss=1.0)
+
+
+def refuse_on_a_full_disk(worker: Worker) -> None:
+    take_all_room(worker)
+    raise MissingError("there is no room for a checkpoint")
+
+
+def take_all_room(worker: Worker) -> Path:
+    filler = worker.run_dir.path / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+    return filler
 
 
 def describe(worker: Worker) -> None:
