@@ -31,8 +31,14 @@ def command(job: Job, python: str = sys.executable) -> list[str]:
 def environment(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of that process: the user's, what Primus adds, and a single worker's place."""
     inherited = {name: value for name, value in environ.items() if name not in _RENDEZVOUS}
-    added = {decision.variable.name: decision.value for decision in decide(job, environ)}
-    return inherited | added | place(job.resources) | {ATTEMPT_VARIABLE: str(job.attempt)}
+    return inherited | additions(job, environ)
+
+
+def additions(job: Job, environ: Mapping[str, str], image: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What that environment holds besides the user's and, in a container, that of the image."""
+    decisions = [decision for decision in decide(job, environ, image) if decision.set_by != "image"]
+    added = {decision.variable.name: decision.value for decision in decisions}
+    return added | place(job.resources) | {ATTEMPT_VARIABLE: str(job.attempt)}
 
 
 def place(resources: Resources) -> dict[str, str]:

@@ -25,6 +25,9 @@ LEAVE = 5.0
 class Supervisor:
     """A context: its signal handlers stand while it is open, and no process that it started outlives it."""
 
+    _stdin = subprocess.DEVNULL
+    """What the child reads."""
+
     def __init__(self) -> None:
         self.asked: signal.Signals | None = None
         """The signal that asked the launcher to stop."""
@@ -60,7 +63,7 @@ class Supervisor:
             self._child = subprocess.Popen(
                 list(argv),
                 env=dict(environment),
-                stdin=subprocess.DEVNULL,
+                stdin=self._stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
