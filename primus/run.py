@@ -95,6 +95,10 @@ class RunDirectory:
         """How far a worker has come."""
         return self.heartbeats / f"node{node}-rank{rank}"
 
+    def stacks_path(self, node: int, rank: int) -> Path:
+        """Where a worker writes its Python stacks when it is asked to."""
+        return self.heartbeats / f"node{node}-rank{rank}.stacks"
+
     def earlier(self, attempt: int) -> Path:
         """What an earlier attempt has left: its logs, failures, heartbeats, manifest and experiment."""
         return self.path / f"attempt{attempt}"

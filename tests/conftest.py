@@ -96,6 +96,12 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 
 
 @pytest.fixture
+def until() -> Callable[..., None]:
+    """Waits until a condition holds."""
+    return wait_until
+
+
+@pytest.fixture
 def gone() -> Callable[..., None]:
     """Waits until processes have ended."""
 

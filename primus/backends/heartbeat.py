@@ -139,7 +139,8 @@ class Pulse:
     def _write(self, now: Heartbeat) -> None:
         # The first step compiles, the others are what a step takes.
         seconds = list(self._seconds)[1:]
-        facts = asdict(now) | {"time": round(now.time, 3), "step_seconds": round(median(seconds), 4) if seconds else None}
+        step_seconds = round(median(seconds), 4) if seconds else None
+        facts = asdict(now) | {"time": round(now.time, 3), "step_seconds": step_seconds}
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             os.write(file, json.dumps(facts).ljust(_WIDTH - 1).encode() + b"\n")

@@ -13,13 +13,15 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from primus.backends.base import Resume
+from primus.backends.heartbeat import Phase, Pulse, answer_with_stacks
 from primus.backends.log import open_log, size_limit
 from primus.errors import ExitStatus, MissingError, PrimusError
 from primus.experiment import Experiment
@@ -57,6 +59,8 @@ def run(train: Callable[[Worker], None]) -> NoReturn:
     _forget_working_directory()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, worker.request_stop)
+    answer_with_stacks(worker.run_dir.stacks_path(worker.node_rank, worker.rank))
+    worker.pulse.start()
     status = _status_of(train, worker)
     worker.close(_state_of(status))
     sys.exit(status)
@@ -78,6 +82,8 @@ class Worker:
         self.stop_signal: signal.Signals | None = None
         """Set when the job was asked to stop: finish the step, save, return."""
 
+        place = run_dir.heartbeat_path(self.node_rank, self.rank)
+        self.pulse = Pulse(place, rank=self.rank, world_size=self.world_size)
         self._sinks: Sinks | None = None
         self._begin: int | None = None
         """The step that training goes on after, until the first report."""
@@ -91,6 +97,17 @@ class Worker:
     def begin(self, step: int) -> None:
         """Training goes on after this step, 0 for none. Call it on every rank."""
         self._begin = step
+        self.pulse.begin(step)
+
+    def step_done(self, step: int) -> None:
+        """Call it after each step on every rank; it costs a microsecond."""
+        self.pulse.step_done(step)
+
+    @contextmanager
+    def doing(self, phase: Phase) -> Iterator[None]:
+        """What happens in here is not a step, and may take longer: saving, evaluating. Use it on every rank."""
+        with self.pulse.doing(phase):
+            yield
 
     def record(self, **metrics: float) -> None:
         """Report one step: `step`, `loss`, `lr`, `grad_norm`, `tokens_per_second`, `step_time` and others, as plain
@@ -131,8 +148,10 @@ class Worker:
 
     def close(self, state: State) -> None:
         """Tell the services how the run has ended."""
+        self.pulse.end()
         if self._sinks is not None:
             self._sinks.close(state)
+        self.pulse.stop()
 
     def describe_model(self, *, parameters: int, **facts: Any) -> None:
         """Write model.json: facts for reports. Call it on the rank that calls record()."""

@@ -72,6 +72,7 @@ class Loop:
                 monitor.step_begins()
                 losses, step = self._train_step(batches)
                 monitor.step_done()
+                self._worker.step_done(self._progress.step)
                 if self._progress.step % self._settings.log_interval == 0 or self._progress.step in shown:
                     self._report(losses, step, monitor)
                 else:
@@ -145,7 +146,7 @@ class Loop:
         """Loss on the first eval_iters batches of held-out data: the same ones each time."""
         if dataset is None or not self._settings.eval_iters:
             return
-        with _parameters_gathered(self._training.chunks), torch.no_grad():
+        with self._worker.doing("evaluating"), _parameters_gathered(self._training.chunks), torch.no_grad():
             for chunk in self._training.chunks:
                 chunk.eval()
             batches, count = self._batches(dataset), range(self._settings.eval_iters)
@@ -159,13 +160,14 @@ class Loop:
 
     def _save(self) -> None:
         self._finish_saving(wait=True)
-        with _parameters_gathered(self._training.chunks):
+        with self._worker.doing("saving"), _parameters_gathered(self._training.chunks):
             saved = self._checkpoints.save()
         self._say(f"Saved {saved}" if saved else f"Writes the checkpoint of step {self._progress.step} meanwhile")
 
     def _finish_saving(self, *, wait: bool = False) -> None:
         """Tell of the checkpoint that was written in the background, if one was."""
-        saved = self._checkpoints.finish(wait=wait)
+        with self._worker.doing("saving"):
+            saved = self._checkpoints.finish(wait=wait)
         if saved is not None:
             self._say(f"Saved {saved}")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,15 @@ class AtomicCheckpoints(CheckpointManager):  # type: ignore[misc]
     saved: int | None = None
     """The step that was saved last, so that a stop does not save it again."""
 
+    during: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Is entered while a checkpoint is saved."""
+
     def load(self, step: int = -1) -> bool:
         return bool(super().load(-1 if self.start is None else self.start))
+
+    def save(self, curr_step: int, last_step: bool = False) -> None:
+        with self.during():
+            super().save(curr_step, last_step)
 
     def dcp_save(self, state_dict: dict[str, Any], checkpoint_id: str, *arguments: Any, **options: Any) -> Any:
         target = Path(checkpoint_id)
@@ -46,10 +55,11 @@ class AtomicCheckpoints(CheckpointManager):  # type: ignore[misc]
 
     def save_now(self, step: int) -> None:
         """Save everything, whatever the interval says, and wait until it is on disk."""
-        self._async_wait()
-        if self.saved != step:
-            states = self._flattened_model_states_sd()
-            self.dcp_save(states, self._create_checkpoint_id(step), AsyncMode.DISABLED, enable_garbage_collection=True)
+        with self.during():
+            self._async_wait()
+            if self.saved != step:
+                states, target = self._flattened_model_states_sd(), self._create_checkpoint_id(step)
+                self.dcp_save(states, target, AsyncMode.DISABLED, enable_garbage_collection=True)
 
     def newest(self) -> Path | None:
         """The last complete checkpoint that training can go on from."""

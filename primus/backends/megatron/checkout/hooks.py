@@ -102,6 +102,7 @@ class Observer:
             return result
         self._step = facts["iteration"]
         self._monitor.step_done()
+        self._worker.step_done(self._step)
         if self._step % args.log_interval == 0 or self._step == args.train_iters:
             self._report(facts)
         self._lr = facts["learning_rate"]
@@ -111,7 +112,8 @@ class Observer:
         """Megatron-LM evaluates: on which part of the data, the text says that it prints before."""
         prefix = str(_by_name(original, arguments, options).get("prefix", ""))
         self._evaluation = "test_loss" if "test" in prefix else "valid_loss"
-        return self._apart(original, *arguments, **options)
+        with self._worker.doing("evaluating"):
+            return self._apart(original, *arguments, **options)
 
     def after_evaluation(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """The losses of an evaluation."""
@@ -122,7 +124,8 @@ class Observer:
         return result
 
     def around_saving(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        return self._apart(original, *arguments, **options)
+        with self._worker.doing("saving"):
+            return self._apart(original, *arguments, **options)
 
     def _apart(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Call it without counting its time as training."""
