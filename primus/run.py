@@ -84,8 +84,9 @@ class RunDirectory:
         return self.logs / f"node{node}" / f"rank{rank}.log"
 
     def agent_log(self, node: int) -> Path:
-        """Output of torchrun on one node, and of a worker before it has opened its own log."""
-        return self.logs / f"node{node}" / "torchrun.log"
+        """Notes of the launcher of one node, and output of torchrun there, and of a worker before it has opened its own
+        log."""
+        return self.logs / f"node{node}" / "agent.log"
 
     def failure_path(self, node: int, rank: int) -> Path:
         """What a worker says about its own end, when an exception ended it."""

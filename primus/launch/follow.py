@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from primus.backends.log import previous
+
 _CHUNK = 1 << 20
 _LONGEST_LINE = 1 << 16
 """Bytes; a longer line is passed on in pieces."""
 
 
 class Follower:
-    """New whole lines of a file, from its beginning, whether or not it exists yet."""
+    """New whole lines of a file, from its beginning, whether or not it exists yet, and through its rotations."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
         self._rest = b""
+        self._leaving = False
 
     def read(self) -> bytes:
         """The lines that have come since the last call, up to a megabyte; empty when there are none."""
@@ -71,7 +74,30 @@ class Follower:
                 self._file = os.open(self.path, os.O_RDONLY)
             except FileNotFoundError:
                 return b""
-        return os.read(self._file, _CHUNK)
+        chunk = os.read(self._file, _CHUNK)
+        if chunk or not self.is_replaced():
+            self._leaving = False
+        elif not self._leaving:  # a write that had begun before the change may still come
+            self._leaving = True
+        else:
+            self._go_on()
+        return chunk
+
+    def _go_on(self) -> None:
+        """Open the file that follows the one that was rotated away: its successor may have been rotated since."""
+        assert self._file is not None
+        self._leaving = False
+        own, older = os.fstat(self._file).st_ino, previous(self.path)
+        for path in (older, self.path):
+            try:
+                file = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+            if path == self.path or os.fstat(file).st_ino != own:
+                os.close(self._file)
+                self._file = file
+                return
+            os.close(file)
 
 
 class Metrics:

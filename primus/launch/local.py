@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ from primus.launch.render import command, environment
 from primus.launch.supervise import Supervisor
 from primus.launch.terminal import Screen
 from primus.lifeline import PARENT_VARIABLE
-from primus.redact import redact_text
+from primus.redact import redact_argv, redact_text
 from primus.run import RunDirectory, State, Status, utc_now
 
 _INTERVAL = 0.05
@@ -40,6 +41,7 @@ def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     record = _Record(run_dir, job.attempt, keep=node == 0)
     workers = environment(job, environ)
     screen = Screen(job, node, environ=environ)
+    screen.record(f"process {os.getpid()} on {socket.gethostname()} runs {shlex.join(redact_argv(argv))}")
     screen.note(f"{job.name}: {_describe(job)}\nRun directory: {run_dir.path}")
     with Supervisor() as supervisor:
         supervisor.start(command(job), workers | {PARENT_VARIABLE: str(os.getpid())}, _first_log(job))
@@ -51,6 +53,7 @@ def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except MissingError as error:  # a full disk must not hide how training ended
         print(f"Warning: {error}", file=sys.stderr)
     if outcome.exit_status:
+        screen.record(outcome.text)
         print(outcome.text, file=sys.stderr)
     else:
         screen.note(outcome.text)

@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from primus.job import Job
+from primus.launch.collapse import Collapse
 from primus.launch.follow import Follower, Metrics
+from primus.launch.node_log import NodeLog
+from primus.launch.ranks import shown_ranks
+from primus.redact import redact_log
 from primus.run import RunDirectory
 
 _REFRESH = 0.2
@@ -36,7 +40,8 @@ class Screen:
         """The ranks of this node whose log is shown."""
 
         self._logs = {rank: Follower(run_dir.log_path(node, rank)) for rank in self.ranks}
-        self._prefixed = len(self.ranks) > 1
+        self._joined = Collapse(self.ranks) if len(self.ranks) > 1 else None
+        self._node_log = NodeLog(run_dir.agent_log(node))
         self._stream = stream or sys.stdout
         self._gone = False
         self._live = bool(self.ranks) and self._stream.isatty() and environ.get("TERM", "dumb") != "dumb"
@@ -57,40 +62,53 @@ class Screen:
             self._write(b"")
 
     def note(self, text: str) -> None:
-        """Show something of the launcher's own."""
+        """Show something of the launcher's own, and write it into the node's log."""
+        self.record(text)
         self._write(f"{text}\n".encode())
+
+    def record(self, text: str) -> None:
+        """Write into the node's log what is shown elsewhere."""
+        self._node_log.note(text)
 
     def close(self) -> None:
         """Show all that is left, and take the live line away."""
-        while self._show_logs():
+        while self._show_logs() or any(log.is_replaced() for log in self._logs.values()):
             continue
         for rank, log in self._logs.items():
             rest = log.rest()
             if rest:
-                self._write(self._marked(rank, rest + b"\n"))
+                self._show(rank, rest + b"\n")
             log.close()
+        if self._joined is not None:
+            self._write(self._joined.rest())
         self._live = False
         self._write(b"")
         if self._metrics:
             self._metrics.close()
 
     def _show_logs(self) -> bool:
+        """Show a piece of every log; whether there was any."""
         found = False
         for rank, log in self._logs.items():
             skipped = log.skip(_BACKLOG) if self._live else 0
             if skipped:
-                self._write(f"[{skipped:,} bytes skipped; all is in {log.path}]\n".encode())
+                self._write(f"[{shown_ranks((rank,))}: {skipped:,} bytes skipped; all is in {log.path}]\n".encode())
             lines = log.read()
             if lines:
                 found = True
-                self._write(self._marked(rank, lines))
+                self._show(rank, lines)
+        if self._joined is not None:
+            lines = self._joined.take(time.monotonic())
+            if lines:
+                self._write(lines)
         return found
 
-    def _marked(self, rank: int, lines: bytes) -> bytes:
-        if not self._prefixed:
-            return lines
-        mark = f"[rank {rank}] ".encode()
-        return b"".join(mark + line for line in lines.splitlines(keepends=True))
+    def _show(self, rank: int, lines: bytes) -> None:
+        lines = redact_log(lines)
+        if self._joined is None:
+            self._write(lines)
+        else:
+            self._joined.add(rank, lines, time.monotonic())
 
     def _live_text(self) -> str:
         return self._line.text(shutil.get_terminal_size().columns - 1) if self._line and self._live else ""

@@ -99,3 +99,36 @@ def test_metrics_that_were_replaced_are_read_from_their_beginning(log, tmp_path)
     (tmp_path / "shorter").write_bytes(b'{"step": 1}\n')
     (tmp_path / "shorter").rename(log)
     assert list(metrics.read()) == [{"step": 1}]
+
+
+def test_a_log_is_read_through_its_rotations_to_the_last_line(log):
+    follower = Follower(log)
+    append(log, b"one\n")
+    assert follower.read() == b"one\n"
+    rotate(log)
+    append(log.with_name("rank0.log.1"), b"two\n")  # a write that was under way
+    append(log, b"three\n")
+    assert everything(follower) == b"two\nthree\n"
+    assert not follower.is_replaced()
+
+
+def test_a_log_that_was_rotated_twice_is_read_in_order(log):
+    follower = Follower(log)
+    append(log, b"one\n")
+    follower.read()
+    append(log, b"two\n")
+    rotate(log)
+    append(log, b"three\n")
+    rotate(log)
+    append(log, b"four\n")
+    assert everything(follower) == b"two\nthree\nfour\n"
+
+
+def rotate(log):
+    log.replace(log.with_name(f"{log.name}.1"))
+    log.touch()
+
+
+def everything(follower):
+    """All lines that are there, however many turns it takes."""
+    return b"".join(follower.read() for _ in range(12))

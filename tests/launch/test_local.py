@@ -24,6 +24,18 @@ def test_a_run_that_succeeds_leaves_a_complete_run_directory(launch):
     assert not list(run.run_dir.rglob("*.partial"))
 
 
+def test_the_log_of_the_node_says_what_its_launcher_did(launch):
+    run = launch("wait_for_stop")
+    run.wait_for("waiting-0")
+    run.process.send_signal(signal.SIGTERM)
+    run.finish()
+    log = (run.run_dir / "logs/node0/agent.log").read_text()
+    assert f"process {run.process.pid} on " in log
+    assert "toy: toy, 1 process on cpu" in log
+    assert "SIGTERM: stopping after this step" in log
+    assert log.splitlines()[-1].endswith(f"toy: stopped by SIGTERM. Run directory: {run.run_dir}")
+
+
 def test_the_worker_runs_in_the_users_folder_but_does_not_import_from_it(launch, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = launch("show_place").finish()[1]

@@ -180,7 +180,7 @@ def test_a_terminal_that_is_far_behind_skips_to_the_newest_lines(job, terminal):
     screen.update()
     screen.close()
     text = terminal.close()
-    assert re.search(r"\[11,\d{3},\d{3} bytes skipped; all is in .*rank0\.log\]", text)
+    assert re.search(r"\[rank 0: 11,\d{3},\d{3} bytes skipped; all is in .*rank0\.log\]", text)
     assert visible(text)[-2] == "last"
 
 

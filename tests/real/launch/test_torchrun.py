@@ -20,7 +20,7 @@ def test_a_run_that_succeeds_has_a_log_for_each_rank_and_no_scraps(launch):
     assert "hello from rank 1" not in out
     assert "hello from rank 1" in run.log(1)
     assert run.status()["state"] == "succeeded"
-    assert sorted(path.name for path in run.run_dir.glob("logs/node0/*")) == ["rank0.log", "rank1.log", "torchrun.log"]
+    assert sorted(path.name for path in run.run_dir.glob("logs/node0/*")) == ["agent.log", "rank0.log", "rank1.log"]
 
 
 @pytest.mark.parametrize(
