@@ -1,10 +1,11 @@
 """The keys that say where metrics go besides metrics.jsonl. Megatron's settings contain them; the torchtitan worker
-fills them from its own. Pure.
+fills them from its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,16 @@ class MetricsSettings:
         wanted = {"tensorboard": self.tensorboard, "wandb": self.wandb, "mlflow": self.mlflow}
         return tuple(name for name, on in wanted.items() if on)
 
+    def not_installed(self) -> dict[str, str]:
+        """Those that are not here, and what to say of each; imports none of them."""
+        says = "reports to {0} need the package {0}, which is not installed here: pip install 'primus[{0}]'"
+        return {name: says.format(name) for name in self.packages() if not _is_installed(name)}
+
 
 def _on(disabled: bool | None, *names: str | None) -> bool:
     return any(names) if disabled is None else not disabled
+
+
+def _is_installed(package: str) -> bool:
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None  # without an origin it is a folder of reports, called the same

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from primus.backends.torchtitan import checks_layout, checks_model
 from primus.backends.torchtitan.flavors import family_of
+from primus.backends.torchtitan.services import services_of
 from primus.backends.torchtitan.settings import Settings
 from primus.errors import Problem, did_you_mean
 from primus.job import Resources
@@ -32,7 +33,7 @@ def check(settings: Settings, resources: Resources | None) -> list[Problem]:
     found = [rule(settings) for rule in (*checks_model.RULES, *RULES)]
     if resources is not None:
         found += [rule(settings, resources) for rule in checks_layout.RULES]
-        found.append(_paths(settings))
+        found += [_paths(settings), _services(settings)]
     return list(chain.from_iterable(found))
 
 
@@ -179,6 +180,12 @@ def _paths(settings: Settings) -> Iterator[Problem]:
         path = settings[key]
         if path and "://" not in path and not Path(path).exists():
             yield settings.problem(key, f"{path} does not exist here", "missing")
+
+
+def _services(settings: Settings) -> Iterator[Problem]:
+    """Services that the experiment reports to, and whose packages are not here."""
+    for name, message in services_of(settings, {}).not_installed().items():
+        yield settings.problem(f"metrics.enable_{name}", message, "missing")
 
 
 RULES: tuple[Rule, ...] = (

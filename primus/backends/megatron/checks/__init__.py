@@ -17,6 +17,7 @@ from primus.backends.megatron.checks.processes import RULES as PROCESSES
 from primus.backends.megatron.checks.required import KEYS, missing
 from primus.backends.megatron.checks.rule import Facts, run
 from primus.backends.megatron.checks.schedule import RULES as SCHEDULE
+from primus.backends.megatron.checks.services import missing_services
 from primus.backends.megatron.checks.unused import idle
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema
@@ -34,7 +35,7 @@ def check(experiment: Experiment, schema: Schema, resources: Resources | None = 
     problems = [*missing(facts, unusable), *run(RULES, facts, unusable), *idle(facts, unusable)]
     if resources is not None:
         problems += [*run(PROCESSES, facts, unusable), *missing_files(facts, unusable)]
-        problems += other_tokenizers(facts, unusable)
+        problems += [*other_tokenizers(facts, unusable), *missing_services(facts, unusable)]
         if resources.accelerator == "cpu":
             problems += run(CPU_RULES, facts, unusable)
     return problems

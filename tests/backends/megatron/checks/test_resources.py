@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -101,3 +102,16 @@ def test_every_rule_about_processes_is_broken_by_some_case(experiment: Make, sch
 
 def test_every_rule_about_gpus_is_broken_by_some_case(experiment: Make, schema: Schema, prove: Prove) -> None:
     prove(CPU_RULES, [Facts(experiment(**changes), schema, Resources()) for changes, _ in CPU_CASES])
+
+
+@pytest.mark.parametrize("keys", [{"disable_wandb": False}, {"wandb_project": "llama"}])
+def test_service_whose_package_is_not_here_is_found_at_a_launch(
+    keys: dict[str, Any], experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    made = experiment(**keys)
+    problems = BACKEND.check(made, Resources(nproc_per_node=1, accelerator="cpu"))
+    (found,) = [problem for problem in problems if problem.severity == "missing"]
+    assert found.key.endswith(next(iter(keys)))
+    assert "pip install 'primus[wandb]'" in found.message
+    assert not [problem for problem in BACKEND.check(made) if problem.severity == "missing"]
