@@ -242,9 +242,16 @@ class Gemm:
     def to_json(self) -> dict[str, Any]:
         """What from_json takes: plain values, without those that a Gemm has anyway."""
         shown = {name: value for name, value in asdict(self).items() if value != _DEFAULTS.get(name)}
-        sizes = [{name: value for name, value in size.items() if value} for size in shown.pop("sizes")]
+        shown["sizes"] = [
+            {
+                name: value
+                for name, value in size.items()
+                if value or name == "k" or (shown.get("batch") and "_" in name)
+            }
+            for size in shown["sizes"]
+        ]
         infinite = {name: str(value) for name, value in shown.items() if isinstance(value, float) and math.isinf(value)}
-        return {"sizes": [{"k": 0, **size} for size in sizes], **shown, **infinite}
+        return shown | infinite
 
     @classmethod
     def from_json(cls, value: Any) -> Gemm:
@@ -363,7 +370,7 @@ def _checked(value: Any, types: Mapping[str, str], *, required: tuple[str, ...])
 def _converted(name: str, value: Any, wanted: str) -> Any:
     if wanted == "float" and (type(value) in (int, float) or value in ("inf", "-inf")):
         return float(value)
-    if name == "extra" and isinstance(value, list):
+    if name == "extra" and isinstance(value, (list, tuple)):
         return tuple(tuple(str(word) for word in words) for words in value)
     if type(value) is not _PLAIN.get(wanted):
         raise ValueError(f"{name!r} must be {wanted}, not {value!r}")
