@@ -60,3 +60,28 @@ ResumeChoice = Annotated[
 ]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run and change nothing.")]
+
+ContainerImage = Annotated[
+    str | None,
+    typer.Option("--image", envvar="DOCKER_IMAGE", metavar="IMAGE", help="Run in a container of this image."),
+]
+
+ContainerRuntime = Annotated[
+    str | None,
+    typer.Option(
+        "--container",
+        metavar="NAME",
+        help="docker, podman or apptainer.  [default: the one that is here, with --image]",
+    ),
+]
+
+ContainerPrivileged = Annotated[
+    bool, typer.Option("--privileged", help="Give the container every device and right; seldom needed.")
+]
+
+ContainerMounts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mount", metavar="HOST[:CONTAINER[:ro]]", help="Show the container one more folder; can be repeated."
+    ),
+]

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -18,9 +18,13 @@ from primus.commands import options
 from primus.errors import MissingError
 from primus.experiment import Experiment, dump
 from primus.job import Resources
+from primus.launch.container.request import Request, container_request
 from primus.launch.devices import Accelerators, find_accelerators
 from primus.launch.topology import plan_resources
 from primus.run import RunDirectory
+
+if TYPE_CHECKING:
+    from primus.launch.container.prepare import Preparation
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -36,9 +40,13 @@ def train(
     master_addr: options.MasterAddress = None,
     master_port: options.MasterPort = None,
     resume: options.ResumeChoice = None,
+    image: options.ContainerImage = None,
+    container: options.ContainerRuntime = None,
+    privileged: options.ContainerPrivileged = False,
+    mounts: options.ContainerMounts = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Train a model on this machine, or as one node of several.
+    """Train a model on this machine, or as one node of several; in a container when an image is named.
 
     An option that is not given is taken from the environment variable behind it, when that is set.
     """
@@ -51,18 +59,32 @@ def train(
         master_port=master_port,
         accelerators=accelerators,
     )
+    inside = _inside(
+        container_request(image=image, runtime=container, privileged=privileged, mounts=mounts or ()),
+        accelerators,
+        dry_run=dry_run,
+    )
     prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
     experiment = _usable(prepared, dry_run=dry_run)
     start = _RESUME[resume]
     beginning = _beginning(prepared.backend, experiment, start)
     if dry_run:
         resources = _with_network(resources, accelerators, resources.master_addr)
-        _show(prepared.backend, experiment, resources, start, beginning)
+        _show(prepared.backend, experiment, resources, start, beginning, inside)
     else:
-        _run(prepared.backend, experiment, resources, accelerators, start)
+        _run(prepared.backend, experiment, resources, accelerators, start, inside)
 
 
 _RESUME: dict[bool | None, Resume] = {None: "auto", True: "require", False: "never"}
+
+
+def _inside(request: Request | None, accelerators: Accelerators, *, dry_run: bool) -> Preparation | None:
+    """The container that was asked for; it is looked for while the experiment is read."""
+    if request is None:
+        return None
+    from primus.launch.container.prepare import Preparation
+
+    return Preparation(request, accelerator=accelerators.kind, environ=os.environ, dry_run=dry_run)
 
 
 def _usable(prepared: Prepared, *, dry_run: bool) -> Experiment:
@@ -88,16 +110,24 @@ def _beginning(backend: Backend, experiment: Experiment, resume: Resume) -> str:
     return f"from {newest}" if resume != "never" else f"from zero; {newest.parent} is set aside"
 
 
-def _show(backend: Backend, experiment: Experiment, resources: Resources, resume: Resume, beginning: str) -> None:
-    """The dry run, which also works where the backend is not installed."""
+def _show(
+    backend: Backend,
+    experiment: Experiment,
+    resources: Resources,
+    resume: Resume,
+    beginning: str,
+    inside: Preparation | None,
+) -> None:
+    """The dry run, which also works where the backend, the image or its runtime is not installed."""
     from primus.launch.dry_run import RUN_ID, explain
 
-    missing = registry.explain_missing(backend)
+    missing = registry.explain_missing(backend) if inside is None else inside.explain_unknown()
     if missing is not None:
         print(f"Warning: {missing}", file=sys.stderr)
     run_dir = RunDirectory.named(experiment.folder, RUN_ID)
     job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
-    print(explain(job, beginning=beginning, environ=os.environ))
+    container = inside.plan(job, experiment, backend.packages) if inside else None
+    print(explain(job, beginning=beginning, environ=os.environ, container=container))
 
 
 def _with_network(resources: Resources, accelerators: Accelerators, address: str | None) -> Resources:
@@ -113,23 +143,38 @@ def _with_network(resources: Resources, accelerators: Accelerators, address: str
 
 
 def _run(
-    backend: Backend, experiment: Experiment, resources: Resources, accelerators: Accelerators, resume: Resume
+    backend: Backend,
+    experiment: Experiment,
+    resources: Resources,
+    accelerators: Accelerators,
+    resume: Resume,
+    inside: Preparation | None,
 ) -> NoReturn:
     from primus.launch.attempt import choose_run_id
     from primus.launch.network import check_choices
     from primus.launch.rendezvous import check_address
     from primus.launch.sole import sole_run
 
-    registry.require_packages(backend)
+    if inside is None:
+        registry.require_packages(backend)
+    else:
+        inside.require()
     resources = _with_network(resources, accelerators, check_address(resources))
     if resources.nnodes > 1:
         check_choices(os.environ, accelerators)
     run_id = choose_run_id(os.environ)
     with sole_run(experiment.folder, run_id) if resources.node_rank == 0 else nullcontext():
-        raise typer.Exit(_attempt(backend, experiment, resources, run_id, resume))
+        raise typer.Exit(_attempt(backend, experiment, resources, run_id, resume, inside))
 
 
-def _attempt(backend: Backend, experiment: Experiment, resources: Resources, run_id: str, resume: Resume) -> int:
+def _attempt(
+    backend: Backend,
+    experiment: Experiment,
+    resources: Resources,
+    run_id: str,
+    resume: Resume,
+    inside: Preparation | None,
+) -> int:
     """One launch in the run directory of node 0's run id; its exit status."""
     from primus.launch.attempt import has_begun, next_attempt, set_aside
     from primus.launch.local import submit
@@ -145,7 +190,9 @@ def _attempt(backend: Backend, experiment: Experiment, resources: Resources, run
     run_dir = RunDirectory.named(experiment.folder, agreed.run_id)
     resume = "auto" if resume == "never" and has_begun(run_dir) else resume
     job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
-    return submit(replace(job, attempt=agreed.attempt), argv=sys.argv, environ=os.environ)
+    job = replace(job, attempt=agreed.attempt)
+    container = inside.plan(job, experiment, backend.packages) if inside else None
+    return submit(job, argv=sys.argv, environ=os.environ, container=container)
 
 
 def _digest(experiment: Experiment) -> str:

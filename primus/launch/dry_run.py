@@ -5,26 +5,35 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from primus.job import Job
 from primus.launch.environment import Decision, decide
 from primus.launch.render import command, place
 from primus.launch.sole import lock_path
-from primus.redact import HIDDEN, is_secret_name, redact_text
+from primus.redact import HIDDEN, is_secret_name, redact_environment, redact_text
 from primus.run import RunDirectory
+
+if TYPE_CHECKING:
+    from primus.launch.container.render import Container
+
+ENV_FILE = "ENV_FILE"
+"""Stands for the file with the container's variables."""
 
 RUN_ID = "TIME-ID"
 """Stands for the name that a run directory gets when the run starts."""
 
 
-def explain(job: Job, *, beginning: str, environ: Mapping[str, str]) -> str:
+def explain(job: Job, *, beginning: str, environ: Mapping[str, str], container: Container | None = None) -> str:
     """The job in a few paragraphs. `beginning` says where training would start."""
+    image = container.image.environment if container and container.image else {}
     sections = {
         "": _facts(job, beginning),
-        "Command": [shlex.join(command(job))],
+        "Command": [shlex.join(command(job))] if container is None else [shlex.join(container.argv(ENV_FILE))],
+        **_variables(container),
         **{title: text.splitlines() for title, text in job.shown.items()},
         **_network(job),
-        "Environment that Primus adds": [*_environment(job, environ), *_place(job)],
+        "Environment that Primus adds": [*_environment(job, environ, image), *_place(job)],
         "Files that would be written": _files(job),
     }
     return "\n\n".join(_section(title, lines) for title, lines in sections.items())
@@ -68,8 +77,16 @@ def _network(job: Job) -> dict[str, list[str]]:
     return {"Network of this node": lines}
 
 
-def _environment(job: Job, environ: Mapping[str, str]) -> list[str]:
-    decisions = decide(job, environ)
+def _variables(container: Container | None) -> dict[str, list[str]]:
+    """What the container is given in a file that is gone once it was read."""
+    if container is None:
+        return {}
+    shown = redact_environment(container.variables)
+    return {f"Variables in {ENV_FILE}": [f"{name}={shlex.quote(value)}" for name, value in shown.items()]}
+
+
+def _environment(job: Job, environ: Mapping[str, str], image: Mapping[str, str]) -> list[str]:
+    decisions = decide(job, environ, image)
     shown = [_assignment(decision) for decision in decisions]
     width = min(max(map(len, shown), default=0), 44)
     return [f"{text:<{width}}  # {_why(decision)}" for text, decision in zip(shown, decisions, strict=True)]

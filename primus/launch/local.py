@@ -8,21 +8,29 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from primus.errors import MissingError
 from primus.job import Job
-from primus.launch import failure as failures
+from primus.launch.account import Account, account_of, account_without_notes
 from primus.launch.attempt import earlier_attempts, set_aside
+from primus.launch.devices import gpu_of
+from primus.launch.diagnosis import Diagnosis
+from primus.launch.failure import Ended, note_of, record_exit, tail_of
+from primus.launch.kernel import KernelWatch
 from primus.launch.render import command, environment
 from primus.launch.supervise import Supervisor
 from primus.launch.terminal import Screen
 from primus.lifeline import PARENT_VARIABLE
-from primus.redact import redact_argv, redact_text
+from primus.redact import redact_argv
 from primus.run import RunDirectory, State, Status, utc_now
+
+if TYPE_CHECKING:
+    from primus.launch.container.render import Container
 
 _INTERVAL = 0.05
 """Seconds between two looks at the logs."""
@@ -33,21 +41,26 @@ _FAILURES_KEPT = 16
 """Failed workers that status.json lists."""
 
 
-def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the job to its end and return its exit status. `argv` is the user's command line, for the manifest."""
+def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str], container: Container | None = None) -> int:
+    """Run the job to its end, in the container where there is one, and return its exit status. `argv` is the user's
+    command line, for the manifest."""
     run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
     set_aside(run_dir, job.attempt)
     run_dir.create(job.files, node=node)
     record = _Record(run_dir, job.attempt, keep=node == 0)
-    workers = environment(job, environ)
+    workers = environment(job, environ) if container is None else dict(container.variables)
     screen = Screen(job, node, environ=environ)
     screen.record(f"process {os.getpid()} on {socket.gethostname()} runs {shlex.join(redact_argv(argv))}")
     screen.note(f"{job.name}: {_describe(job)}\nRun directory: {run_dir.path}")
-    with Supervisor() as supervisor:
-        supervisor.start(command(job), workers | {PARENT_VARIABLE: str(os.getpid())}, _first_log(job))
-        record.running(_manifest(job, argv, workers, record.status.started))
+    kernel = KernelWatch()
+    supervisor, start = _process(job, workers, environ, container)
+    with supervisor:
+        start(_first_log(job))
+        record.running(_manifest(job, argv, workers, record.status.started, container))
         status = _watch(supervisor, screen)
-    outcome = _outcome(job, status, supervisor, shown=screen.ranks)
+    outcome = _outcome(job, status, supervisor, container) or _failed(
+        _account(job, status, supervisor.pid, kernel, environ, shown=screen.ranks), status
+    )
     try:
         record.end(outcome)
     except MissingError as error:  # a full disk must not hide how training ended
@@ -70,7 +83,10 @@ class _Outcome:
     text: str
     """For the terminal."""
 
-    failures: tuple[dict[str, Any], ...] = ()
+    diagnosis: Diagnosis | None = None
+    """Why, for a run that failed, when that is known."""
+
+    failures: tuple[Mapping[str, Any], ...] = ()
 
 
 class _Record:
@@ -100,6 +116,7 @@ class _Record:
             state=outcome.state,
             exit_status=outcome.exit_status,
             cause=outcome.cause,
+            diagnosis=None if outcome.diagnosis is None else asdict(outcome.diagnosis),
             failures=tuple({k: v for k, v in failure.items() if k != "traceback"} for failure in outcome.failures),
             ended=utc_now(),
         )
@@ -113,10 +130,26 @@ class _Record:
             self._run_dir.write_status(self.status)
 
 
-def _manifest(job: Job, argv: Sequence[str], variables: Mapping[str, str], started: str) -> dict[str, Any]:
+def _process(
+    job: Job, workers: dict[str, str], environ: Mapping[str, str], container: Container | None
+) -> tuple[Supervisor, Callable[[Path], None]]:
+    """What runs the job, and how it is started, with a log for its first words."""
+    if container is None:
+        here = Supervisor()
+        return here, partial(here.start, command(job), workers | {PARENT_VARIABLE: str(os.getpid())})
+    from primus.launch.container.process import ContainerSupervisor
+
+    inside = ContainerSupervisor(container)
+    return inside, partial(inside.run, environ)
+
+
+def _manifest(
+    job: Job, argv: Sequence[str], variables: Mapping[str, str], started: str, container: Container | None
+) -> dict[str, Any]:
     from primus.manifest import manifest  # here, where the workers are on their way already
 
-    return manifest(job, command=argv, environment=variables, started=started)
+    facts = manifest(job, command=argv, environment=variables, started=started)
+    return facts | ({"container": container.facts()} if container else {})
 
 
 def _watch(supervisor: Supervisor, screen: Screen) -> int:
@@ -131,8 +164,8 @@ def _watch(supervisor: Supervisor, screen: Screen) -> int:
     return status
 
 
-def _outcome(job: Job, status: int, supervisor: Supervisor, *, shown: tuple[int, ...]) -> _Outcome:
-    """What the exit status of the workers means, together with what they left behind."""
+def _outcome(job: Job, status: int, supervisor: Supervisor, container: Container | None) -> _Outcome | None:
+    """What the exit status of the workers means; None when some of them have failed."""
     run_dir, asked = RunDirectory(job.run_dir), supervisor.asked
     if status == 0:
         return _Outcome(state="succeeded", exit_status=0, text=f"{job.name}: done. Run directory: {run_dir.path}")
@@ -144,23 +177,50 @@ def _outcome(job: Job, status: int, supervisor: Supervisor, *, shown: tuple[int,
         cause = f"the workers were asked to stop by {_ASKED_TO_STOP[status].name}"
         text = f"{job.name}: {cause}. Run directory: {run_dir.path}"
         return _Outcome(state="interrupted", exit_status=status, cause=cause, text=text)
-    return _failed(job, status, shown=shown)
+    return _not_started(job, status, container) if container else None
 
 
-def _failed(job: Job, status: int, *, shown: tuple[int, ...]) -> _Outcome:
-    run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
-    if job.resources.world_size == 1:
-        failures.record_exit(run_dir, node=0, ended=failures.Ended(rank=0, local_rank=0, pid=0, status=status))
-    found = run_dir.read_failures()
-    first = failures.first_failure(found)
-    if first is None:
-        log = run_dir.agent_log(node)
-        cause = f"torchrun {failures.describe_status(status)}"
-        text = "\n".join([f"Training failed: {cause}", f"Last lines of {log}:", *failures.tail_of(log)])
-        return _Outcome(state="failed", exit_status=status, cause=cause, text=text)
-    text = failures.report(run_dir, found, shown=shown)
-    cause = f"rank {first['rank']} on node {first['node']}: {redact_text(first['message'])}"
-    return _Outcome(state="failed", exit_status=status, cause=cause, text=text, failures=tuple(found[:_FAILURES_KEPT]))
+def _not_started(job: Job, status: int, container: Container) -> _Outcome | None:
+    """The outcome when the container's runtime failed, not what ran inside."""
+    from primus.launch.container.explain import why_not_started
+
+    reason = why_not_started(container, status, tail_of(_first_log(job), 10))
+    if reason is None:
+        return None
+    text = f"Training did not begin: {reason}"
+    return _Outcome(state="failed", exit_status=status, cause=reason.partition("\n")[0], text=text)
+
+
+def _account(
+    job: Job, status: int, pid: int, kernel: KernelWatch, environ: Mapping[str, str], *, shown: tuple[int, ...]
+) -> Account:
+    """What is known of the workers that failed; `pid` is the process that was started."""
+    run_dir = RunDirectory(job.run_dir)
+    alone = [] if job.resources.world_size > 1 else [_note(job, status, pid)]
+    for note in alone:
+        record_exit(run_dir, note)
+    found = run_dir.read_failures() or alone  # a full disk takes no note
+    if not found:
+        return account_without_notes(job, status)
+    return account_of(
+        job, found, shown=shown, kernel=kernel.evidence, gpu=lambda local_rank: gpu_of(local_rank, environ)
+    )
+
+
+def _note(job: Job, status: int, pid: int) -> dict[str, Any]:
+    """The end of a worker that has no agent."""
+    return note_of(Ended(rank=0, local_rank=0, pid=pid, status=status), node=0, attempt=job.attempt)
+
+
+def _failed(account: Account, status: int) -> _Outcome:
+    return _Outcome(
+        state="failed",
+        exit_status=status,
+        cause=account.cause,
+        diagnosis=account.diagnosis,
+        text=account.text,
+        failures=account.failures[:_FAILURES_KEPT],
+    )
 
 
 def _first_log(job: Job) -> Path:
