@@ -8,16 +8,20 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from primus.errors import UsageError
+from primus.launch.k8s.native.options import ClusterOptions
 from primus.launch.k8s.safe.access import Access
 from primus.launch.k8s.safe.auth import find_token
 from primus.launch.k8s.safe.target import SafeTarget
 from primus.launch.k8s.target import Target
 from primus.redact import redact_values
+
+if TYPE_CHECKING:
+    from primus.launch.k8s.native.target import ClusterTarget
 
 WORKSPACE = "primus-safe-pretrain"
 
@@ -39,23 +43,51 @@ WorkloadId = Annotated[str, typer.Option("--workload-id", metavar="ID", help="As
 class Connection:
     """Where workloads run, as the command line says it."""
 
-    url: str | None
-    token_file: Path | None
-    ca_file: Path | None
+    url: str | None = None
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    context: str | None = None
+    kubeconfig: Path | None = None
+    in_cluster: bool = False
+    namespace: str | None = None
     timeout: float
 
+    @property
+    def native(self) -> bool:
+        """Straight on a cluster."""
+        return bool(self.context or self.kubeconfig or self.in_cluster)
+
     def access(self) -> Access:
+        if self.native:
+            raise UsageError("this is for Primus-SaFE servers only, which --url names")
         if self.url is None:
-            raise UsageError("where? `primus k8s --url http://HOST ...` names a Primus-SaFE server, or PRIMUS_SAFE_URL")
+            raise UsageError(
+                "where? `primus k8s --url http://HOST ...` (or PRIMUS_SAFE_URL) names a Primus-SaFE server, "
+                "`primus k8s --context NAME ...` a cluster of your kubeconfig"
+            )
         token = find_token(self.url, self.token_file, os.environ)
         return Access(url=self.url, token=token, ca_file=self.ca_file, timeout=self.timeout)
 
     def target(self, workspace: str | None = None) -> Target:
-        return self.safe(workspace)
+        return self.cluster(workspace, ClusterOptions()) if self.native else self.safe(workspace)
 
     def safe(self, workspace: str | None = None) -> SafeTarget:
         """For what only a Primus-SaFE server has."""
         return SafeTarget(self.access(), workspace=workspace)
+
+    def cluster(self, workspace: str | None, options: ClusterOptions) -> ClusterTarget:
+        """For what only a cluster has. A workspace is a namespace there."""
+        from primus.launch.k8s.native.config import connect
+        from primus.launch.k8s.native.target import ClusterTarget
+
+        with connect(
+            context=self.context,
+            kubeconfig=self.kubeconfig,
+            in_cluster=self.in_cluster,
+            namespace=self.namespace or workspace,
+            timeout=self.timeout,
+        ) as cluster:
+            return ClusterTarget(cluster, options)
 
 
 def show(

@@ -6,26 +6,50 @@ import getpass
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperCommand
 
 import primus
 from primus.backends.prepare import Prepared, prepare
 from primus.commands import options
-from primus.commands.k8s.connection import WORKSPACE, Connection, JsonOption, OutputOption, show
+from primus.commands.k8s import given
+from primus.commands.k8s.connection import WORKSPACE, Connection, JsonOption, Output, OutputOption, show
 from primus.errors import UsageError
 from primus.experiment import dump
 from primus.job import Resources
+from primus.launch.k8s.native.options import (
+    ClusterOptions,
+    parse_resource,
+    parse_toleration,
+    parse_volume,
+    require_distinct_paths,
+)
 from primus.launch.k8s.workload import Workload, dns_name, require_name
-from primus.redact import redact_values
+from primus.redact import HIDDEN, redact_values
 
-_HOST_LIST = "NODE[,NODE]"
+if TYPE_CHECKING:
+    from primus.launch.k8s.native.target import ClusterTarget
+    from primus.launch.k8s.safe.target import SafeTarget
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command()(create)
+    app.command(cls=_Create)(create)
+
+
+class _Create(TyperCommand):
+    """Understands `--dry-run=server`, as kubectl has it, beside a plain `--dry-run`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        own = [part for arg in args[:end] for part in _DRY_RUNS.get(arg, (arg,))]
+        return super().parse_args(ctx, [*own, *args[end:]])
+
+
+_DRY_RUNS = {"--dry-run=server": ("--dry-run", "--on-server"), "--dry-run=client": ("--dry-run",)}
 
 
 def create(
@@ -33,73 +57,60 @@ def create(
     exp: options.Exp,
     backend: options.BackendName = None,
     sets: options.Sets = None,
-    replica: Annotated[int, typer.Option(min=1, metavar="N", help="Pods, one on each node.")] = 1,
-    cpu: Annotated[int, typer.Option(min=1, metavar="N", help="CPUs of each pod.")] = 96,
-    gpu: Annotated[int, typer.Option(min=0, metavar="N", help="GPUs of each pod.")] = 8,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of each pod.")] = "1024Gi",
-    ephemeral_storage: Annotated[str, typer.Option(metavar="SIZE", help="Local disk of each pod.")] = "100Gi",
-    image: Annotated[
-        str, typer.Option(envvar="DOCKER_IMAGE", metavar="IMAGE", help="Container image.")
-    ] = "docker.io/rocm/megatron-lm:v25.5_py310",
-    data_path: Annotated[
-        str | None,
-        typer.Option(
-            "--data-path", "--data_path", envvar="DATA_PATH", metavar="PATH", help="DATA_PATH of the training."
-        ),
-    ] = None,
-    hf_token: Annotated[
-        str | None,
-        typer.Option(
-            "--hf-token", "--hf_token", envvar="HF_TOKEN", metavar="TOKEN", help="Hugging Face token; better: --secret."
-        ),
-    ] = None,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A secret of the server, for instance with HF_TOKEN. Repeatable."),
-    ] = None,
-    workspace: Annotated[str, typer.Option(metavar="NAME", help="Where the workload belongs.")] = WORKSPACE,
-    nodelist: Annotated[
-        str | None, typer.Option(metavar=_HOST_LIST, help="Run on these nodes, one pod on each.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the workload.  [default: the experiment's name]")
-    ] = None,
-    priority: Annotated[int | None, typer.Option(min=0, max=2, help="0 low, 1 middle, 2 high.")] = None,
-    timeout: Annotated[
-        int | None, typer.Option(min=1, metavar="SECONDS", help="End the workload after this time of running.")
-    ] = None,
-    ttl: Annotated[int, typer.Option(min=0, metavar="SECONDS", help="Keep a finished workload this long.")] = 36000,
-    max_retry: Annotated[
-        int, typer.Option(min=0, max=50, metavar="N", help="Start again after a failure, at most so often.")
-    ] = 1,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=VALUE]", help="Variable of the training; without a value, the one set here. Repeatable."
-        ),
-    ] = None,
-    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label. Repeatable.")] = None,
+    replica: given.Replica = 1,
+    cpu: given.Cpu = 96,
+    gpu: given.Gpu = 8,
+    memory: given.Memory = "1024Gi",
+    ephemeral_storage: given.EphemeralStorage = "100Gi",
+    image: given.Image = "docker.io/rocm/megatron-lm:v25.5_py310",
+    data_path: given.DataPath = None,
+    hf_token: given.HfToken = None,
+    secret: given.Secret = None,
+    workspace: given.Workspace = None,
+    nodelist: given.Nodelist = None,
+    name: given.Name = None,
+    priority: given.Priority = None,
+    timeout: given.Timeout = None,
+    ttl: given.Ttl = 36000,
+    max_retry: given.MaxRetry = 1,
+    env: given.Env = None,
+    label: given.Label = None,
+    tune_stage: given.TuneStage = 0,
+    workdir: given.Workdir = None,
+    kind: given.Kind = None,
+    queue: given.Queue = None,
+    gpu_resource: given.GpuResource = None,
+    rdma: given.Rdma = None,
+    host_network: given.HostNetwork = False,
+    shm: given.Shm = None,
+    volume: given.Volume = None,
+    toleration: given.Toleration = None,
+    priority_class: given.PriorityClass = None,
+    service_account: given.ServiceAccount = None,
     dry_run: options.DryRun = False,
+    on_server: given.OnServer = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- ARG...]", help="Passed to `primus train` in the pods, unchanged.")
-    ] = None,
+    arguments: given.Arguments = None,
 ) -> None:
     """Create a workload that trains an experiment. It is checked here first; what runs is what was checked."""
     connection = context.obj
     assert isinstance(connection, Connection)
-    nodes = tuple(part for part in (nodelist or "").split(",") if part)
+    cluster = _cluster_options(context.params)
+    _require_fitting(context, native=connection.native)
     prepared = _checked(exp, sets, backend, Resources(**_size(replica, gpu)))
     experiment = prepared.usable()
     secrets = tuple(require_name(each, "--secret") for each in secret or ())
+    token = hf_token if not secrets else None
+    if token and not connection.native:
+        print(_PLAIN_TOKEN, file=sys.stderr)
     workload = Workload(
         name=name or dns_name(experiment.exp_name),
         exp=exp,
         backend=prepared.backend.name,
         experiment=dump(experiment),
-        arguments=tuple(arguments or ()),
-        folder=os.getcwd(),
+        arguments=(*(("--tune-stage", str(tune_stage)) if tune_stage else ()), *(arguments or ())),
+        folder=workdir or os.getcwd(),
         source=str(Path(primus.__file__).parents[1]),
         image=image,
         replicas=replica,
@@ -107,24 +118,104 @@ def create(
         gpu=gpu,
         memory=memory,
         ephemeral_storage=ephemeral_storage,
-        environment=_environment(env or (), exp, prepared.backend.name, data_path, hf_token, secrets),
+        environment=_environment(env or (), exp, prepared.backend.name, data_path, token),
         secrets=secrets,
         labels=_pairs("--label", label or ()),
-        nodes=tuple(require_name(node, "--nodelist") for node in nodes),
+        nodes=tuple(require_name(node, "--nodelist") for node in (nodelist or "").split(",") if node),
         priority=priority,
         timeout=timeout,
         ttl=ttl,
         max_retry=max_retry,
         user=getpass.getuser(),
-        marker=f"[primus {os.urandom(6).hex()}]",
+        request=os.urandom(6).hex(),
     )
-    with connection.target(workspace) as target:
+    if connection.native:
+        if dry_run and not on_server:
+            _preview(workload, cluster)
+        else:
+            target = connection.cluster(workspace, cluster)
+            _create_natively(target, workload, output, dry_run=dry_run, as_json=as_json)
+    else:
+        _create(connection.safe(workspace or WORKSPACE), workload, output, dry_run=dry_run, as_json=as_json)
+
+
+_PLAIN_TOKEN = (
+    "Warning: HF_TOKEN is sent as a plain variable, which everybody in the workspace can read; with --secret NAME it "
+    "comes from a secret of the server"
+)
+
+_NATIVE_ONLY = (
+    *("kind", "queue", "gpu_resource", "rdma", "host_network", "shm", "volume", "toleration", "priority_class"),
+    "service_account",
+    "on_server",
+)
+_SAFE_ONLY = ("priority",)
+
+
+def _require_fitting(context: typer.Context, *, native: bool) -> None:
+    """Every option that is given must mean something where the workload goes."""
+    wrong = [name for name in (_SAFE_ONLY if native else _NATIVE_ONLY) if context.params[name]]
+    names = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+    if wrong and native:
+        raise UsageError(f"{names}: for Primus-SaFE servers only; on a cluster it is --priority-class")
+    if wrong:
+        raise UsageError(f"{names}: for a cluster only (--context), not for a Primus-SaFE server")
+    if context.params["on_server"] and not context.params["dry_run"]:
+        raise UsageError("--on-server belongs to --dry-run")
+
+
+def _cluster_options(given: dict[str, Any]) -> ClusterOptions:
+    volumes = tuple(parse_volume(each) for each in given["volume"] or ())
+    require_distinct_paths(volumes)
+    return ClusterOptions(
+        kind=given["kind"] or "job",
+        queue=given["queue"],
+        gpu_resource=given["gpu_resource"],
+        rdma=parse_resource("--rdma", given["rdma"]) if given["rdma"] else None,
+        host_network=given["host_network"],
+        shared_memory=given["shm"],
+        volumes=volumes,
+        tolerations=tuple(parse_toleration(each) for each in given["toleration"] or ()),
+        priority_class=given["priority_class"],
+        service_account=given["service_account"],
+    )
+
+
+def _create(target: SafeTarget, workload: Workload, output: Output | None, *, dry_run: bool, as_json: bool) -> None:
+    with target:
         if dry_run:
             print(json.dumps(redact_values(target.preview(workload)), indent=2))
             return
         answer = target.create(workload)
         id = target.created_id(answer)
         show(answer, output, as_json=as_json, table=lambda: f"Created {id}", ids=lambda: id)
+
+
+def _create_natively(
+    target: ClusterTarget, workload: Workload, output: Output | None, *, dry_run: bool, as_json: bool
+) -> None:
+    with target:
+        answer = target.preview_on_server(workload) if dry_run else target.create(workload)
+        id = target.created_id(answer)
+        made = f"The cluster would accept {id}" if dry_run else f"Created {id}"
+        show(answer, output, as_json=as_json, table=lambda: made, ids=lambda: id)
+
+
+def _preview(workload: Workload, cluster: ClusterOptions) -> None:
+    """The manifests, as `kubectl apply` takes them."""
+    import yaml
+
+    from primus.launch.k8s.native.target import manifests
+
+    main, owned = manifests(workload, cluster)
+    shown = [_without_token(manifest) for manifest in (main, *owned)]
+    print(yaml.safe_dump_all(shown, sort_keys=False), end="")
+
+
+def _without_token(manifest: dict[str, Any]) -> dict[str, Any]:
+    if manifest["kind"] != "Secret":
+        return manifest
+    return {**manifest, "stringData": dict.fromkeys(manifest["stringData"], HIDDEN)}
 
 
 def _checked(exp: str, sets: list[str] | None, backend: str | None, resources: Resources) -> Prepared:
@@ -140,24 +231,14 @@ def _size(replicas: int, gpus: int) -> dict[str, Any]:
 
 
 def _environment(
-    given: list[str] | tuple[str, ...],
-    exp: str,
-    backend: str,
-    data_path: str | None,
-    hf_token: str | None,
-    secrets: tuple[str, ...],
+    given: Sequence[str], exp: str, backend: str, data_path: str | None, token: str | None
 ) -> dict[str, str]:
-    """Variables of the pods. A token is among them only when no secret of the server is named."""
+    """Variables of the pods."""
     variables = {"EXP": exp, "BACKEND": backend}
     if data_path:
         variables["DATA_PATH"] = data_path
-    if hf_token and not secrets:
-        variables["HF_TOKEN"] = hf_token
-        print(
-            "Warning: HF_TOKEN is sent as a plain variable, which everybody in the workspace can read; with --secret "
-            "NAME it comes from a secret of the server",
-            file=sys.stderr,
-        )
+    if token:
+        variables["HF_TOKEN"] = token
     for each in given:
         name, sign, value = each.partition("=")
         if not sign and name not in os.environ:
@@ -166,7 +247,7 @@ def _environment(
     return variables
 
 
-def _pairs(option: str, given: list[str] | tuple[str, ...]) -> dict[str, str]:
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for each in given:
         key, sign, value = each.partition("=")

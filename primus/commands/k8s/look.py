@@ -56,7 +56,7 @@ def list_(
     """List the workloads."""
     filters = Filters(user=user, phase=phase, since=since, until=until, sort_by=sort_by, order=order)
     with _connection(context).target(workspace) as target:
-        answer = target.list(filters)
+        answer = target.workloads(filters)
         rows = target.rows(answer)
         show(
             answer,
@@ -115,15 +115,15 @@ def logs(
         names = [each.name for each in target.pods(answer)]
         if pod is not None and pod not in names:
             raise UsageError(f"--pod {pod}: {workload_id} has no such pod, it has {', '.join(names) or 'none yet'}")
-        shown = names if pod is None else [pod]
+        several = pod is None and target.row(answer).replicas > 1
 
         def put(name: str, line: str) -> None:
-            print(f"[{name}] {line}" if len(shown) > 1 else line, flush=True)
+            print(f"[{name}] {line}" if several else line, flush=True)
 
         if follow:
-            target.follow(workload_id, shown, lines=lines, show=put)
+            target.follow(workload_id, pod, lines=lines, show=put)
             raise typer.Exit(target.exit_status(target.get(workload_id)) or 0)
-        for name in shown:
+        for name in names if pod is None else [pod]:
             for line in target.logs(workload_id, name, lines=lines):
                 put(name, line)
 

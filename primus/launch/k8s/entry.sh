@@ -9,9 +9,9 @@ fail() {
 cd -- "$primus_folder" 2>/dev/null || fail "$primus_folder, where the workload was created, is not there in this pod. \
 Create it from a folder of the storage that the pods mount."
 
-# The server tells a pod its place; that of June 2025 used torch's names for it.
+# A pod is told its place: by the server, as that of June 2025 did, with the names of torch, or as part of a Job.
 export NNODES="${NNODES:-${PET_NNODES:-1}}"
-export NODE_RANK="${NODE_RANK:-${PET_NODE_RANK:-0}}"
+export NODE_RANK="${NODE_RANK:-${PET_NODE_RANK:-${JOB_COMPLETION_INDEX:-0}}}"
 if [ "$NNODES" -eq 1 ]; then
     unset MASTER_ADDR MASTER_PORT
 fi

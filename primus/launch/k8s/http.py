@@ -24,6 +24,8 @@ _FIRST_PAUSE = 0.5
 
 _LONGEST_PAUSE = 20.0
 
+_CONTENT_TYPES = {"PATCH": "application/merge-patch+json"}
+
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same question may be answered."""
 
@@ -135,7 +137,7 @@ class Http:
         """One try; PassingError when another one makes sense."""
         what = f"{method} {self._endpoint.url}{path}"
         content = None if method == "GET" else json.dumps(body)
-        headers = {} if content is None else {"Content-Type": "application/json"}
+        headers = {} if content is None else {"Content-Type": _CONTENT_TYPES.get(method, "application/json")}
         with _explained(what):
             answer = self._client.request(
                 method, self._endpoint.url + path, params=_given(params), content=content, headers=headers

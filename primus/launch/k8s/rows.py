@@ -42,7 +42,9 @@ class NodeRow:
     """Why it is not available."""
 
     gpus: int = 0
-    free_gpus: int = 0
+    free_gpus: int | None = 0
+    """None where that can't be known."""
+
     users: tuple[str, ...] = ()
     """Who runs something there."""
 
@@ -82,7 +84,7 @@ def node_table(rows: Sequence[NodeRow]) -> str:
         (
             row.name,
             "ready" if row.available else f"not available{': ' * bool(row.message)}{row.message}",
-            str(row.free_gpus),
+            "?" if row.free_gpus is None else str(row.free_gpus),
             str(row.gpus),
             row.workspace,
             row.address,

@@ -69,8 +69,18 @@ class Workload:
     """Times that the whole workload is started again after a failure."""
 
     user: str = ""
-    marker: str = ""
-    """Unlike that of any other request: a create whose answer was lost is found again by it."""
+    request: str = ""
+    """Unlike that of any other request, in hexadecimal digits: a create whose answer was lost is found again by it."""
+
+    @property
+    def marker(self) -> str:
+        """The request as it stands in descriptions."""
+        return f"[primus {self.request}]"
+
+    @property
+    def suffix(self) -> str:
+        """Makes the names of several workloads of one experiment differ."""
+        return self.request[:5]
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))

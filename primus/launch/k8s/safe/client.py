@@ -4,14 +4,14 @@ server's own objects, which answers.py reads."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 from primus.errors import ServiceError, UsageError, did_you_mean
 from primus.launch.k8s.http import Http, NotFoundError, PassingError
-from primus.launch.k8s.safe.answers import node_row, text
+from primus.launch.k8s.safe.answers import exit_status, node_row, pods_of, text
 from primus.launch.k8s.safe.body import create_body
 from primus.launch.k8s.workload import Workload, require_name
 
@@ -115,28 +115,23 @@ class Safe:
 
 
 def follow(
-    safe: Safe,
-    id: str,
-    pods: Sequence[str],
-    *,
-    lines: int,
-    ended: Callable[[], bool],
-    show: Callable[[str, str], None],
-    interval: float = 2.0,
+    safe: Safe, id: str, pod: str | None, *, lines: int, show: Callable[[str, str], None], interval: float = 2.0
 ) -> None:
-    """Show new lines of pods until the workload has ended. The API has no stream: the tail is read again and again."""
-    last: dict[str, list[str]] = {pod: [] for pod in pods}
+    """Show new lines of one pod or all until the workload has ended. The API has no stream: the tail is read again and
+    again."""
+    last: dict[str, list[str]] = {}
     over = False
     while not over:
-        over = ended()  # before the last reading, so that nothing written until the end is missed
-        for pod in pods:
+        workload = safe.get(id)
+        over = exit_status(workload) is not None  # then one last reading, so that nothing is missed
+        for name in [each.name for each in pods_of(workload) if pod in (None, each.name)]:
             try:
-                tail = safe.logs(id, pod, lines=lines)
+                tail = safe.logs(id, name, lines=lines)
             except NotFoundError:  # it has not started yet, or is gone
                 continue
-            for line in new_lines(last[pod], tail):
-                show(pod, line)
-            last[pod] = tail
+            for line in new_lines(last.get(name, []), tail):
+                show(name, line)
+            last[name] = tail
         if not over:
             time.sleep(interval)
 

@@ -50,7 +50,7 @@ class SafeTarget:
     def exit_status(self, answer: Any) -> int | None:
         return answers.exit_status(answer)
 
-    def list(self, filters: Filters) -> Any:
+    def workloads(self, filters: Filters) -> Any:
         return self._safe.workloads(
             {
                 "workspaceId": self._workspace,
@@ -84,8 +84,5 @@ class SafeTarget:
     def logs(self, id: str, pod: str, *, lines: int) -> Sequence[str]:
         return self._safe.logs(id, pod, lines=lines)
 
-    def follow(self, id: str, pods: Sequence[str], *, lines: int, show: Callable[[str, str], None]) -> None:
-        follow(self._safe, id, pods, lines=lines, show=show, ended=lambda: self._ended(id))
-
-    def _ended(self, id: str) -> bool:
-        return answers.exit_status(self._safe.get(id)) is not None
+    def follow(self, id: str, pod: str | None, *, lines: int, show: Callable[[str, str], None]) -> None:
+        follow(self._safe, id, pod, lines=lines, show=show)
