@@ -36,6 +36,9 @@ class Status:
     cause: str | None = None
     """Why it ended, for a run that failed or was interrupted."""
 
+    diagnosis: Mapping[str, Any] | None = None
+    """Its likeliest known cause, when there is one: `name`, `cause`, `evidence`, `remedy`, `transient` …"""
+
     failures: tuple[Mapping[str, Any], ...] = ()
     """The workers that failed, the first one first."""
 

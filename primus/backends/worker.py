@@ -205,6 +205,7 @@ def _record_failure(worker: Worker, error: Exception, *, status: int) -> None:
         "local_rank": worker.local_rank,
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "attempt": worker.attempt,
         "time": now,
         "exit_status": status,
         "message": redact_text(str(error)) if isinstance(error, PrimusError) else message,

@@ -16,16 +16,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from primus.launch.failure import Ended, first_failure, record_exit
+from primus.launch.failure import Ended, first_failure, note_of, record_exit
+from primus.launch.kernel import KernelWatch
 from primus.launch.supervise import children
 from primus.lifeline import PARENT_VARIABLE, die_with_parent
-from primus.run import RunDirectory
+from primus.run import ATTEMPT_VARIABLE, RunDirectory
 
 _AFTERMATH = 3.0
 """Seconds that the other workers get to say something after one has failed; they can't go on without it."""
 
 _INTERVAL = 0.02
 """Seconds between two looks at the workers; torchrun looks every 0.1 s, and we want to see the end before it does."""
+
+_ELSEWHERE = 1.0
+"""Seconds between two looks for failures of other nodes, whose workers those here would wait for without an end."""
 
 _STOPPED = frozenset({0, 128 + signal.SIGTERM, 128 + signal.SIGUSR1})
 """Exit statuses of workers that ended well, or as they were asked to."""
@@ -42,7 +46,7 @@ def main() -> NoReturn:
 
     arguments = torchrun.parse_args(sys.argv[1:])
     run_dir, node = RunDirectory(arguments.training_script_args[0]), arguments.node_rank
-    watch = _Watch(run_dir, node, int(arguments.nproc_per_node))
+    watch = _Watch(run_dir, node, int(arguments.nproc_per_node), several=arguments.nnodes != "1")
     # torchrun collects its children in this thread, where a handler comes first, however busy the machine is.
     signal.signal(signal.SIGCHLD, watch.look)
     watch.start()
@@ -52,7 +56,7 @@ def main() -> NoReturn:
         arguments.master_port = arguments.master_port or _free_port()
         torchrun.run(arguments)
     except ChildFailedError as error:
-        sys.exit(_status(run_dir, node, error))
+        sys.exit(_status(watch, error))
     except SignalException as error:
         sys.exit(128 + error.sigval)
     finally:
@@ -65,26 +69,30 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _status(run_dir: RunDirectory, node: int, error: Any) -> int:
-    """Status of the failure that came first on this node; torchrun's choice when no worker left a note."""
-    first = first_failure([failure for failure in run_dir.read_failures() if failure["node"] == node])
+def _status(watch: _Watch, error: Any) -> int:
+    """Status of the failure that came first: on this node, else on another one; torchrun's choice when no worker left
+    a note."""
+    first = first_failure(watch.failures(own=True)) or first_failure(watch.failures(own=False))
     if first is not None:
         return int(first["exit_status"])
     rank, failure = error.get_first_failure()
     status = _as_in_shell(failure.exitcode)
     if status not in _STOPPED:
-        worker = Ended(rank=rank, local_rank=failure.local_rank, pid=failure.pid, status=status)
-        record_exit(run_dir, node=node, ended=worker)
+        watch.note(Ended(rank=rank, local_rank=failure.local_rank, pid=failure.pid, status=status))
     return status
 
 
 class _Watch(threading.Thread):
     """Sees workers end before torchrun collects them: notes those that left no note themselves, and ends the others
-    when one has failed, where torchrun would wait 30 seconds for workers that hang in a collective."""
+    when one has failed, where torchrun would wait 30 seconds for workers that hang in a collective. A failure of another
+    node counts as well, where the nodes share the run directory."""
 
-    def __init__(self, run_dir: RunDirectory, node: int, count: int) -> None:
+    def __init__(self, run_dir: RunDirectory, node: int, count: int, *, several: bool) -> None:
         super().__init__(daemon=True)
         self._run_dir, self._node, self._count = run_dir, node, count
+        self._several = several
+        self._attempt = int(os.environ.get(ATTEMPT_VARIABLE, "1"))
+        self._kernel = KernelWatch()
         self._local_ranks: dict[int, int] = {}
         """By process id, of every worker that was seen."""
 
@@ -93,9 +101,13 @@ class _Watch(threading.Thread):
         self._looking = threading.RLock()  # a handler may interrupt another one
 
     def run(self) -> None:
+        looked = time.monotonic()
         while not self._failed:
             time.sleep(_INTERVAL)
             self.look()
+            if self._several and time.monotonic() - looked > _ELSEWHERE:
+                looked = time.monotonic()
+                self._failed = self._failed or bool(self.failures(own=False))
         time.sleep(_AFTERMATH)
         for pid in self._local_ranks.keys() - self._ended:
             if _exit_status(pid) is None:
@@ -111,6 +123,16 @@ class _Watch(threading.Thread):
                 self._local_ranks |= _workers()
             self._failed = self._one_failed() or self._failed
 
+    def failures(self, *, own: bool) -> list[dict[str, Any]]:
+        """The notes of this attempt, of this node or of the others."""
+        found = self._run_dir.read_failures()
+        return [each for each in found if (each["node"] == self._node) == own and each["attempt"] == self._attempt]
+
+    def note(self, ended: Ended) -> None:
+        """Write down the end of a worker."""
+        kernel = self._kernel.evidence(ended.pid)
+        record_exit(self._run_dir, note_of(ended, node=self._node, attempt=self._attempt, kernel=kernel))
+
     def _one_failed(self) -> bool:
         """Note the workers that have ended since the last look; True when one of them failed."""
         failed = False
@@ -123,8 +145,7 @@ class _Watch(threading.Thread):
                 failed = True
                 local_rank = self._local_ranks[pid]
                 rank = self._node * self._count + local_rank
-                worker = Ended(rank=rank, local_rank=local_rank, pid=pid, status=status)
-                record_exit(self._run_dir, node=self._node, ended=worker)
+                self.note(Ended(rank=rank, local_rank=local_rank, pid=pid, status=status))
         return failed
 
 

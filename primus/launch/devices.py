@@ -71,6 +71,25 @@ def find_accelerators(environ: Mapping[str, str], root: Path = Path("/")) -> Acc
     return Accelerators(kind="cpu", count=0, evidence="no /dev/kfd and no /dev/nvidia0")
 
 
+def gpu_of(local_rank: int, environ: Mapping[str, str], root: Path = Path("/")) -> str:
+    """The GPU that a worker uses, for people: `GPU 3, 0000:0c:00.0`, without the address where it is not known. No
+    vendor's tool is asked: this is for a machine whose GPU may hang."""
+    found = find_accelerators({name: value for name, value in environ.items() if name != "PATH"}, root)
+    if found.kind == "cpu":
+        return ""
+    addresses, index = found.addresses, local_rank
+    hidden_by = [name for name in _VISIBLE[found.kind] if name in environ]
+    if "HIP_VISIBLE_DEVICES" in hidden_by and "CUDA_VISIBLE_DEVICES" in hidden_by:
+        hidden_by.remove("CUDA_VISIBLE_DEVICES")
+    for name in reversed(hidden_by):  # each counts in what the one before it has left
+        listed = environ[name].split(",")
+        if index >= len(listed) or not listed[index].strip().isdigit():
+            return f"GPU {local_rank}"
+        index = int(listed[index])
+    sure = len(set(addresses)) == len(addresses) and index < len(addresses)
+    return f"GPU {local_rank}, {addresses[index]}" if sure else f"GPU {local_rank}"
+
+
 def _find_amd(root: Path, environ: Mapping[str, str]) -> _Found:
     """GPUs in the kernel driver's topology; its CPU nodes have no SIMD units."""
     if not (root / "dev/kfd").exists():

@@ -1,5 +1,5 @@
-"""What ended a run: the failures that workers left in the run directory, which of them came first, and how that is
-told. local.py and the agent use it."""
+"""The notes that failed workers leave in the run directory: who writes them, and which of them came first. account.py
+makes the report of them; local.py and the agent use this as well."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from primus.errors import MissingError
+from primus.launch.diagnosis import diagnose
 from primus.redact import redact_text
 from primus.run import RunDirectory
 
-TAIL = 20
-"""Lines of a failed rank's log that the report shows."""
-
 _SIGNAL_HEAD_START = 0.5
 """Seconds. A worker that is killed takes its connections with it; others may report that before its death is seen."""
+
+_AFTERMATH = 5.0
+"""Seconds in which a failure that follows from another one may be noted before that."""
 
 _TAIL_BYTES = 64 * 1024
 
@@ -44,24 +45,31 @@ class Ended:
     """As a shell has it: 128+N after signal N."""
 
 
-def record_exit(run_dir: RunDirectory, *, node: int, ended: Ended) -> None:
-    """Write down the end of a worker that could not do so itself: a signal, or an exit without an exception."""
-    path = run_dir.failure_path(node, ended.rank)
-    if path.exists():
-        return
-    failure = {
+def note_of(ended: Ended, *, node: int, attempt: int = 1, kernel: Sequence[str] = ()) -> dict[str, Any]:
+    """What is to be said of the end of a worker that could not say so itself: a signal, or an exit without an
+    exception. `kernel` is what the kernel says of it."""
+    return {
         "rank": ended.rank,
         "node": node,
         "local_rank": ended.local_rank,
         "host": socket.gethostname(),
         "pid": ended.pid,
+        "attempt": attempt,
         "time": time.time(),
         "exit_status": ended.status,
         "message": describe_status(ended.status),
         "traceback": "",
+        "kernel": list(kernel),
     }
+
+
+def record_exit(run_dir: RunDirectory, note: Mapping[str, Any]) -> None:
+    """Write that down, unless the worker has left a note."""
+    path = run_dir.failure_path(note["node"], note["rank"])
+    if path.exists():
+        return
     try:
-        run_dir.write_json(path, failure)
+        run_dir.write_json(path, note)
     except MissingError as error:  # a full disk must not hide how training ended
         print(f"Warning: {error}", file=sys.stderr)
 
@@ -83,40 +91,14 @@ def died_of(status: int) -> signal.Signals | None:
         return None
 
 
-def first_failure(failures: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The failure that the others followed from, as far as time tells."""
-    return min(failures, key=_begin, default=None)
+def first_failure(failures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The failure that the others followed from, as far as time and their messages tell."""
+    begin = min(map(_begin, failures), default=0.0)
+    early = [failure for failure in failures if _begin(failure) <= begin + _AFTERMATH]
+    return min(early, key=lambda failure: (_follows(failure), _begin(failure)), default=None)
 
 
-def report(run_dir: RunDirectory, failures: Sequence[dict[str, Any]], *, shown: Collection[int]) -> str:
-    """The account of a failed run for the terminal; `shown` are the ranks whose log is on the terminal already."""
-    failure = first_failure(failures)
-    assert failure is not None
-    rank, node = failure["rank"], failure["node"]
-    log = run_dir.log_path(node, rank)
-    lines = [f"Training failed: rank {rank} on node {node} ({failure['host']}), exit status {failure['exit_status']}"]
-    lines += [f"  {line}" for line in redact_text(failure["message"]).splitlines()]
-    lines += _others(failure, failures)
-    tail = [] if rank in shown else tail_of(log)
-    if not tail and not log.exists():  # it ended before it had opened one
-        log = run_dir.agent_log(node)
-        tail = tail_of(log)
-    if tail:
-        lines += [f"Last lines of {log}:", *(f"  {line}" for line in tail)]
-    else:
-        lines.append(f"Its log: {log}")
-    return "\n".join(lines)
-
-
-def _others(first: dict[str, Any], failures: Sequence[dict[str, Any]]) -> list[str]:
-    """What is to be said about the workers that failed besides the first one."""
-    same = sum(failure["message"] == first["message"] for failure in failures) - 1
-    after = len(failures) - 1 - same
-    lines = [f"  The same on {same} other worker{'s' * (same > 1)}."] if same else []
-    return lines + ([f"  {after} other worker{'s' * (after > 1)} failed after it."] if after else [])
-
-
-def tail_of(log: Path, count: int = TAIL) -> list[str]:
+def tail_of(log: Path, count: int) -> list[str]:
     """The last lines of a log, or none when it does not exist."""
     try:
         with log.open("rb") as file:
@@ -128,6 +110,12 @@ def tail_of(log: Path, count: int = TAIL) -> list[str]:
     return [redact_text(line) for line in text.splitlines()[-count:]]
 
 
-def _begin(failure: dict[str, Any]) -> float:
+def _begin(failure: Mapping[str, Any]) -> float:
     by_signal = failure["exit_status"] > 128
     return float(failure["time"]) - (_SIGNAL_HEAD_START if by_signal else 0.0)
+
+
+def _follows(failure: Mapping[str, Any]) -> bool:
+    """Whether a worker says that another one went away."""
+    found = diagnose([failure["message"]])
+    return bool(found) and found[0].general
