@@ -1,0 +1,142 @@
+"""From options and checked experiments to a submission: every file with its text, and the command line of sbatch. Pure;
+`primus slurm submit --dry-run` prints what this returns, submit.py does it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from primus.experiment import Experiment, dump
+from primus.launch.slurm.options import Options, sbatch_arguments
+from primus.launch.slurm.record import JobFiles
+from primus.launch.slurm.script import Script, environment_file, render
+from primus.launch.slurm.sweep import Task
+from primus.run import RunDirectory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One run of a submission; an array has several."""
+
+    experiment: Experiment
+    """With an absolute workspace."""
+
+    task: Task
+    path: Path
+    """Its run directory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """Everything that a submission is."""
+
+    options: Options
+    runs: tuple[Run, ...]
+    is_array: bool
+    directory: Path
+    """Where it is submitted."""
+
+    tree: Path | None
+    """Working tree to copy into the run directory."""
+
+    environ: Mapping[str, str]
+    train_options: tuple[str, ...]
+    """Further options of `primus train`."""
+
+    python: str
+
+    @property
+    def first(self) -> JobFiles:
+        """Files of the first run: SLURM takes its script."""
+        return JobFiles(self.runs[0].path)
+
+    @property
+    def name(self) -> str:
+        """Of the job."""
+        return self.options.job_name or self.runs[0].experiment.exp_name
+
+    @property
+    def script(self) -> str:
+        """The job script, the same for every task of an array."""
+        code = self.first.code if self.tree else None
+        return render(
+            Script(
+                run=self.runs[0].path,
+                array=self.is_array,
+                directory=self.directory
+                if self.tree is None
+                else self.first.code / self.directory.relative_to(self.tree),
+                code=code,
+                train=(self.python, "-m", "primus", "train", *self.train_options),
+                nproc_per_node=self.options.nproc_per_node,
+                master_port=self.options.master_port,
+            )
+        )
+
+    @property
+    def environment(self) -> str:
+        return environment_file(self.environ)
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of sbatch and salloc, without those that only a batch job has."""
+        return sbatch_arguments(self.options, name=self.name)
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that submits it."""
+        array = [f"--array=0-{len(self.runs) - 1}"] if self.is_array else []
+        own = ["--parsable", *array, f"--output={self._output()}", "--open-mode=append"]
+        return ["sbatch", *own, *self.arguments, str(self.first.script)]
+
+    def _output(self) -> str:
+        """The log of the job script, in which SLURM replaces %a by the task's index."""
+        if not self.is_array:
+            return _literal(self.first.log)
+        run = self.first.runs / "INDEX"
+        return f"{_literal(self.first.runs)}/%a/{JobFiles(run).log.relative_to(run)}"
+
+
+def plan(
+    *,
+    options: Options,
+    tasks: Sequence[tuple[Task, Experiment]],
+    run_id: str,
+    directory: Path,
+    tree: Path | None,
+    environ: Mapping[str, str],
+    train_options: Sequence[str],
+    python: str,
+) -> Submission:
+    """The submission of checked experiments, one for each task."""
+    runs = []
+    for task, experiment in tasks:
+        here = replace(experiment, workspace=str(directory / experiment.workspace))
+        runs.append(Run(experiment=here, task=task, path=RunDirectory.named(here.folder, run_id).path))
+    return Submission(
+        options=options,
+        runs=tuple(runs),
+        is_array=any(task.values for task, _ in tasks),
+        directory=directory,
+        tree=tree,
+        environ=environ,
+        train_options=tuple(train_options),
+        python=python,
+    )
+
+
+def _literal(path: Path) -> str:
+    """A path in which SLURM replaces nothing."""
+    return str(path).replace("%", "%%")
+
+
+def describe_command(submission: Submission) -> str:
+    """The command line of sbatch for people, over several lines."""
+    return " \\\n    ".join(shlex.quote(word) for word in submission.command)
+
+
+def experiment_text(run: Run) -> str:
+    """The effective experiment of one run."""
+    return dump(run.experiment)

@@ -1,0 +1,132 @@
+"""Does what plan.py has planned: makes the run directories and hands the job to SLURM. `primus slurm submit` calls
+submit()."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from primus.errors import PrimusError, ServiceError
+from primus.launch.slurm.plan import Run, Submission, experiment_text
+from primus.launch.slurm.record import JobFiles, Record, write_record
+from primus.launch.slurm.script import client_environment
+from primus.launch.slurm.snapshot import copy_tree
+from primus.launch.slurm.tools import NoAnswer, call
+from primus.manifest import git_state
+from primus.redact import redact_argv
+from primus.run import explained, utc_now, write_text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submitted:
+    """What SLURM has taken."""
+
+    job: str
+    cluster: str | None
+
+    def of_task(self, submission: Submission, index: int) -> str:
+        """The id of one run's job."""
+        return f"{self.job}_{index}" if submission.is_array else self.job
+
+
+def submit(submission: Submission, *, argv: Sequence[str]) -> Submitted:
+    """Make the files and submit. When SLURM refuses, nothing stays behind. `argv` is the user's command line."""
+    with ThreadPoolExecutor(1) as beside:
+        git = beside.submit(git_state, submission.directory)
+        write_files(submission)
+        try:
+            answer = call(submission.command[0], submission.command[1:], client_environment(submission.environ))
+        except NoAnswer:
+            raise
+        except PrimusError:
+            remove_files(submission)
+            raise
+        submitted = _parse(answer)
+        write_records(submission, submitted, argv=argv, git=git.result())
+    return submitted
+
+
+def write_files(submission: Submission) -> None:
+    """Everything that the job reads."""
+    if submission.tree is not None:
+        copy_tree(submission.tree, submission.first.code)
+    for run in submission.runs:
+        files = JobFiles(run.path)
+        with explained(f"can't make the run directory {run.path}"):
+            files.folder.mkdir(parents=True, exist_ok=True)
+            _make_logs(submission, run, files)
+            write_text(files.experiment, experiment_text(run))
+            _write(files.environment, submission.environment, 0o600)
+            _write(files.script, submission.script, 0o755)
+            if submission.options.setup is not None:
+                shutil.copyfile(Path(submission.options.setup).expanduser(), files.setup)
+    if submission.is_array:
+        submission.first.runs.mkdir()
+        for index, run in enumerate(submission.runs):
+            (submission.first.runs / str(index)).symlink_to(run.path)
+
+
+def write_records(
+    submission: Submission, submitted: Submitted, *, argv: Sequence[str], git: Mapping[str, object] | None
+) -> None:
+    """slurm.json of every run."""
+    now = utc_now()
+    for index, run in enumerate(submission.runs):
+        record = Record(
+            job=submitted.of_task(submission, index),
+            cluster=submitted.cluster,
+            name=submission.name,
+            nnodes=submission.options.nnodes,
+            experiment=str(run.experiment.path.absolute()),
+            submitted=now,
+            directory=str(submission.directory),
+            command=redact_argv(argv),
+            sbatch=submission.command,
+            options={name: value for name, value in asdict(submission.options).items() if value not in (None, ())},
+            values=run.task.values,
+            git=git,
+        )
+        write_record(run.path, record)
+
+
+def remove_files(submission: Submission) -> None:
+    """Take away what write_files() has made, as far as nobody else has put something there."""
+    for run in submission.runs:
+        files = JobFiles(run.path)
+        if files.logs.is_symlink():
+            shutil.rmtree(files.logs.resolve(), ignore_errors=True)
+        shutil.rmtree(files.folder, ignore_errors=True)
+        for folder in (run.path, run.path.parent, run.path.parent.parent):
+            try:
+                folder.rmdir()
+            except OSError:  # other runs, or checkpoints, live there
+                break
+
+
+def _make_logs(submission: Submission, run: Run, files: JobFiles) -> None:
+    """The folder of the job's logs, which SLURM does not make: without it the job fails and says nothing."""
+    if submission.options.log_dir is None:
+        files.logs.mkdir(exist_ok=True)
+        return
+    folder = submission.directory / submission.options.log_dir / f"{run.experiment.exp_name}-{run.path.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    files.logs.symlink_to(folder)
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """A new file, which nobody could read in between with more rights than it is to have."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(os.fsencode(text))
+
+
+def _parse(answer: str) -> Submitted:
+    """sbatch --parsable: `ID`, or `ID;CLUSTER`; a line before it is a message of the cluster's."""
+    job, _, cluster = (answer.strip().splitlines() or [""])[-1].partition(";")
+    if not job.isdigit():
+        raise ServiceError(f"sbatch has taken the job, but its answer is not understood: {answer.strip() or 'nothing'}")
+    return Submitted(job=job, cluster=cluster or None)
