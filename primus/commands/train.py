@@ -126,7 +126,7 @@ def _show(
         print(f"Warning: {missing}", file=sys.stderr)
     run_dir = RunDirectory.named(experiment.folder, RUN_ID)
     job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
-    container = inside.plan(job, experiment, backend.packages) if inside else None
+    container = inside.plan(job, experiment.plain(), backend.packages) if inside else None
     print(explain(job, beginning=beginning, environ=os.environ, container=container))
 
 
@@ -191,8 +191,8 @@ def _attempt(
     resume = "auto" if resume == "never" and has_begun(run_dir) else resume
     job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
     job = replace(job, attempt=agreed.attempt)
-    container = inside.plan(job, experiment, backend.packages) if inside else None
-    return submit(job, argv=sys.argv, environ=os.environ, container=container)
+    container = inside.plan(job, experiment.plain(), backend.packages) if inside else None
+    return submit(job, argv=sys.argv, environ=os.environ, container=container).exit_status
 
 
 def _digest(experiment: Experiment) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from primus.backends.heartbeat import STACKS_SIGNAL
 from primus.launch.failure import Ended, first_failure, note_of, record_exit
 from primus.launch.kernel import KernelWatch
 from primus.launch.supervise import children
@@ -39,7 +40,8 @@ def main() -> NoReturn:
     """Run torchrun here and leave with the first failing worker's exit status."""
     die_with_parent()
     os.environ[PARENT_VARIABLE] = str(os.getpid())
-    signal.signal(signal.SIGUSR1, _forward)
+    for number in (signal.SIGUSR1, STACKS_SIGNAL):
+        signal.signal(number, _forward)
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 from primus.errors import MissingError
 from primus.job import Job
 from primus.launch.account import Account, account_of, account_without_notes
-from primus.launch.attempt import earlier_attempts, set_aside
+from primus.launch.attempt import set_aside
+from primus.launch.care import Care
 from primus.launch.devices import gpu_of
-from primus.launch.diagnosis import Diagnosis
 from primus.launch.failure import Ended, note_of, record_exit, tail_of
+from primus.launch.guard import Guard
 from primus.launch.kernel import KernelWatch
+from primus.launch.record import Outcome, Record
 from primus.launch.render import command, environment
 from primus.launch.supervise import Supervisor
 from primus.launch.terminal import Screen
 from primus.lifeline import PARENT_VARIABLE
 from primus.redact import redact_argv
-from primus.run import RunDirectory, State, Status, utc_now
+from primus.run import RunDirectory
 
 if TYPE_CHECKING:
     from primus.launch.container.render import Container
@@ -37,29 +38,42 @@ _INTERVAL = 0.05
 
 _ASKED_TO_STOP = {128 + number: number for number in (signal.SIGTERM, signal.SIGUSR1)}
 
+_DEFAULT_CARE = Care()
+
 _FAILURES_KEPT = 16
 """Failed workers that status.json lists."""
 
 
-def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str], container: Container | None = None) -> int:
-    """Run the job to its end, in the container where there is one, and return its exit status. `argv` is the user's
-    command line, for the manifest."""
+def submit(
+    job: Job,
+    *,
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    container: Container | None = None,
+    care: Care = _DEFAULT_CARE,
+) -> Outcome:
+    """Run the job to its end, in the container where there is one, and say how it ended. `argv` is the user's command
+    line, for the manifest."""
     run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
     set_aside(run_dir, job.attempt)
     run_dir.create(job.files, node=node)
-    record = _Record(run_dir, job.attempt, keep=node == 0)
+    record = Record(run_dir, job.attempt, keep=node == 0)
     workers = environment(job, environ) if container is None else dict(container.variables)
     screen = Screen(job, node, environ=environ)
     screen.record(f"process {os.getpid()} on {socket.gethostname()} runs {shlex.join(redact_argv(argv))}")
     screen.note(f"{job.name}: {_describe(job)}\nRun directory: {run_dir.path}")
     kernel = KernelWatch()
     supervisor, start = _process(job, workers, environ, container)
+    supervisor.grace = care.grace
+    guard = Guard(job, supervisor, care, screen.note)
     with supervisor:
         start(_first_log(job))
         record.running(_manifest(job, argv, workers, record.status.started, container))
-        status = _watch(supervisor, screen)
-    outcome = _outcome(job, status, supervisor, container) or _failed(
-        _account(job, status, supervisor.pid, kernel, environ, shown=screen.ranks), status
+        status = _watch(supervisor, screen, guard)
+    outcome = (
+        _ended(job, guard)
+        or _outcome(job, status, supervisor, container)
+        or _failed(_account(job, status, supervisor.pid, kernel, environ, shown=screen.ranks), status)
     )
     try:
         record.end(outcome)
@@ -70,64 +84,7 @@ def submit(job: Job, *, argv: Sequence[str], environ: Mapping[str, str], contain
         print(outcome.text, file=sys.stderr)
     else:
         screen.note(outcome.text)
-    return outcome.exit_status
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Outcome:
-    """How a run ended."""
-
-    state: State
-    exit_status: int
-    cause: str | None = None
-    text: str
-    """For the terminal."""
-
-    diagnosis: Diagnosis | None = None
-    """Why, for a run that failed, when that is known."""
-
-    failures: tuple[Mapping[str, Any], ...] = ()
-
-
-class _Record:
-    """Keeps status.json and the manifest, on one node of the job."""
-
-    def __init__(self, run_dir: RunDirectory, attempt: int, *, keep: bool) -> None:
-        self._run_dir, self._keep = run_dir, keep
-        now = utc_now()
-        self.status = Status(
-            state="starting",
-            attempt=attempt,
-            attempts=earlier_attempts(run_dir) if keep else (),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            started=now,
-            updated=now,
-        )
-        self._write()
-
-    def running(self, facts: dict[str, Any]) -> None:
-        if self._keep:
-            self._run_dir.write_json(self._run_dir.manifest, facts)
-        self._change(state="running")
-
-    def end(self, outcome: _Outcome) -> None:
-        self._change(
-            state=outcome.state,
-            exit_status=outcome.exit_status,
-            cause=outcome.cause,
-            diagnosis=None if outcome.diagnosis is None else asdict(outcome.diagnosis),
-            failures=tuple({k: v for k, v in failure.items() if k != "traceback"} for failure in outcome.failures),
-            ended=utc_now(),
-        )
-
-    def _change(self, **fields: Any) -> None:
-        self.status = replace(self.status, updated=utc_now(), **fields)
-        self._write()
-
-    def _write(self) -> None:
-        if self._keep:
-            self._run_dir.write_status(self.status)
+    return outcome
 
 
 def _process(
@@ -152,11 +109,12 @@ def _manifest(
     return facts | ({"container": container.facts()} if container else {})
 
 
-def _watch(supervisor: Supervisor, screen: Screen) -> int:
+def _watch(supervisor: Supervisor, screen: Screen, guard: Guard) -> int:
     """Show the logs until the workers have ended; their exit status."""
     told = False
     while (status := supervisor.wait(_INTERVAL)) is None:
         screen.update()
+        guard.look()
         if supervisor.asked and not told:
             told = True
             screen.note(f"{supervisor.asked.name}: stopping after this step. Once more kills the workers at once.")
@@ -164,23 +122,31 @@ def _watch(supervisor: Supervisor, screen: Screen) -> int:
     return status
 
 
-def _outcome(job: Job, status: int, supervisor: Supervisor, container: Container | None) -> _Outcome | None:
+def _ended(job: Job, guard: Guard) -> Outcome | None:
+    """The outcome when the launcher ended the workers itself."""
+    if guard.end is None:
+        return None
+    text = f"Training ended: {guard.end.cause}. Run directory: {job.run_dir}"
+    return Outcome(state="failed", exit_status=guard.end.exit_status, cause=guard.end.cause, text=text)
+
+
+def _outcome(job: Job, status: int, supervisor: Supervisor, container: Container | None) -> Outcome | None:
     """What the exit status of the workers means; None when some of them have failed."""
     run_dir, asked = RunDirectory(job.run_dir), supervisor.asked
     if status == 0:
-        return _Outcome(state="succeeded", exit_status=0, text=f"{job.name}: done. Run directory: {run_dir.path}")
+        return Outcome(state="succeeded", exit_status=0, text=f"{job.name}: done. Run directory: {run_dir.path}")
     if asked is not None:
         cause = f"stopped by {asked.name}" + (", killed since it did not end in time" if supervisor.killed else "")
         text = f"{job.name}: {cause}. Run directory: {run_dir.path}"
-        return _Outcome(state="interrupted", exit_status=128 + asked, cause=cause, text=text)
+        return Outcome(state="interrupted", exit_status=128 + asked, cause=cause, text=text)
     if status in _ASKED_TO_STOP:
         cause = f"the workers were asked to stop by {_ASKED_TO_STOP[status].name}"
         text = f"{job.name}: {cause}. Run directory: {run_dir.path}"
-        return _Outcome(state="interrupted", exit_status=status, cause=cause, text=text)
+        return Outcome(state="interrupted", exit_status=status, cause=cause, text=text)
     return _not_started(job, status, container) if container else None
 
 
-def _not_started(job: Job, status: int, container: Container) -> _Outcome | None:
+def _not_started(job: Job, status: int, container: Container) -> Outcome | None:
     """The outcome when the container's runtime failed, not what ran inside."""
     from primus.launch.container.explain import why_not_started
 
@@ -188,7 +154,7 @@ def _not_started(job: Job, status: int, container: Container) -> _Outcome | None
     if reason is None:
         return None
     text = f"Training did not begin: {reason}"
-    return _Outcome(state="failed", exit_status=status, cause=reason.partition("\n")[0], text=text)
+    return Outcome(state="failed", exit_status=status, cause=reason.partition("\n")[0], text=text)
 
 
 def _account(
@@ -212,8 +178,8 @@ def _note(job: Job, status: int, pid: int) -> dict[str, Any]:
     return note_of(Ended(rank=0, local_rank=0, pid=pid, status=status), node=0, attempt=job.attempt)
 
 
-def _failed(account: Account, status: int) -> _Outcome:
-    return _Outcome(
+def _failed(account: Account, status: int) -> Outcome:
+    return Outcome(
         state="failed",
         exit_status=status,
         cause=account.cause,

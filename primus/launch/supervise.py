@@ -15,9 +15,6 @@ from types import FrameType, TracebackType
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Each asks the workers to stop at the next step; a second one kills them."""
 
-GRACE = 30.0
-"""Seconds between the request to stop and the kill: what SLURM (KillWait), Kubernetes and torchrun allow by default."""
-
 LEAVE = 5.0
 """Seconds that helpers of the workers (uploads, compilers) get to leave on their own after a good end."""
 
@@ -35,13 +32,16 @@ class Supervisor:
         self.killed = False
         """The workers did not stop in time, or were not given any."""
 
+        self.grace = 30.0
+        """Seconds between the request to stop and the kill."""
+
         self._child: subprocess.Popen[bytes] | None = None
         self._deadline: float | None = None
         self._others: frozenset[int] = frozenset()
         self._handlers: dict[int, object] = {}
 
     def __enter__(self) -> Supervisor:
-        self._others = frozenset(_descendants(os.getpid()))
+        self._others = frozenset(descendants(os.getpid()))
         _adopt_orphans(True)
         for number in (*STOP_SIGNALS, signal.SIGUSR1):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
@@ -87,12 +87,21 @@ class Supervisor:
             return None
         return status if status >= 0 else 128 - status
 
+    def tell(self, number: int) -> None:
+        """Send the child a signal, which an agent passes on to its workers."""
+        self._tell(signal.Signals(number))
+
+    def end_within(self, seconds: float) -> None:
+        """Kill the child if it has not ended by then."""
+        deadline = time.monotonic() + seconds
+        self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGUSR1:
             self._tell(signal.SIGUSR1)
         elif self.asked is None:
             self.asked = signal.Signals(number)
-            self._deadline = time.monotonic() + GRACE
+            self._deadline = time.monotonic() + self.grace
             self._tell(signal.SIGTERM)
         else:
             self._kill()
@@ -109,7 +118,7 @@ class Supervisor:
     def _clear_away(self, patience: float) -> None:
         """Wait for what is left below this process, then kill it."""
         begin = time.monotonic()
-        while left := _descendants(os.getpid()) - self._others:
+        while left := descendants(os.getpid()) - self._others:
             if time.monotonic() - begin >= patience:
                 for pid in left:
                     _kill_one(pid)
@@ -140,7 +149,7 @@ def children(parent: int) -> set[int]:
     return {pid for pid, its_parent in _processes() if its_parent == parent}
 
 
-def _descendants(ancestor: int) -> set[int]:
+def descendants(ancestor: int) -> set[int]:
     """Process ids of everything below a process."""
     by_parent: dict[int, list[int]] = {}
     for pid, parent in _processes():

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from primus.job import Job, Resources
+from primus.launch.care import Care
 from primus.launch.local import submit
 
 wanted = json.loads(sys.argv[1])
@@ -20,4 +21,5 @@ job = Job(
     console_ranks=tuple(wanted.get("console_ranks", (0,))),
     files={"experiment.yaml": "toy: true\n"},
 )
-sys.exit(submit(job, argv=sys.argv, environ=os.environ))
+care = Care(**wanted.get("care", {}))
+sys.exit(submit(job, argv=sys.argv, environ=os.environ, care=care).exit_status)

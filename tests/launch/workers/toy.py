@@ -1,6 +1,7 @@
 """A worker that behaves as $TOY says: `KIND`, or `KIND:RANK` while the other ranks wait to be stopped."""
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -42,6 +43,38 @@ def resume(worker: Worker) -> None:
     worker.begin(done)
     for step in range(done + 1, last + 1):
         worker.record(step=step, loss=1.0)
+
+
+def hang(worker: Worker) -> None:
+    """After the third step rank 0 waits for nothing, and the others for rank 0."""
+    worker.begin(0)
+    for step in (1, 2, 3):
+        worker.step_done(step)
+    (hold_up if worker.rank == 0 else wait_for_rank_0)(worker)
+
+
+def hold_up(worker: Worker) -> None:
+    resume_file = worker.run_dir.path / "resume"
+    while not resume_file.exists():
+        time.sleep(0.01)
+    worker.step_done(4)
+    never_stop(worker)
+
+
+def wait_for_rank_0(worker: Worker) -> None:
+    never_stop(worker)
+
+
+def hang_at_start(worker: Worker) -> None:
+    never_stop(worker)
+
+
+def save_for_ever(worker: Worker) -> None:
+    worker.begin(0)
+    for step in (1, 2, 3):
+        worker.step_done(step)
+    with worker.doing("saving"):
+        never_stop(worker)
 
 
 def wait_for_stop(worker: Worker) -> None:
@@ -151,6 +184,22 @@ def take_all_room(worker: Worker) -> Path:
                 while True:
                     file.write(b"x" * size)
     return filler
+
+
+def take_all_memory(worker: Worker) -> None:
+    taken = []
+    while True:
+        taken.append(bytearray(16 << 20))
+
+
+def show_environment(worker: Worker) -> None:
+    (worker.run_dir.path / "environment.json").write_text(json.dumps(dict(os.environ)))
+
+
+def load_yaml(worker: Worker) -> None:
+    import yaml
+
+    print(yaml.__file__)
 
 
 def describe(worker: Worker) -> None:
