@@ -19,7 +19,9 @@ from primus.errors import ExitStatus, ExperimentError, PrimusError
 
 COMMANDS = {
     "train": ("primus.commands.train", "Train a model on this machine, or as one node of several."),
+    "slurm": ("primus.commands.slurm", "Train on a SLURM cluster."),
     "config": ("primus.commands.config", "Show and check experiments."),
+    "runs": ("primus.commands.runs", "Look back at runs: list, show, compare, clean."),
     "models": ("primus.commands.models", "List the model presets."),
     "k8s": ("primus.commands.k8s", "Train on Kubernetes."),
     "data": ("primus.commands.data", "Prepare training data."),

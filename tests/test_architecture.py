@@ -13,7 +13,7 @@ PACKAGE = Path(primus.__file__).parent
 FLOORS = (
     ("primus.errors", "primus.lifeline", "primus.suggest", "primus.job", "primus.redact", "primus.table"),
     ("primus.experiment",),
-    ("primus.run", "primus.manifest", "primus.data", "primus.metrics"),
+    ("primus.run", "primus.manifest", "primus.revision", "primus.machine", "primus.data", "primus.metrics", "primus.runs"),
     ("primus.backends",),
     ("primus.launch",),
     ("primus.tuning",),

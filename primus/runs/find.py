@@ -1,0 +1,70 @@
+"""Finds run directories below folders, and one run by what a user calls it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from primus.errors import MissingError, UsageError
+
+_DEPTH = 5
+"""Levels below a given folder that are looked through: workspace/work_group/user_name/exp_name/runs and one more."""
+
+_OTHERS = frozenset({"checkpoints", "node_modules", "__pycache__"})
+"""Folders that hold no runs, but many files."""
+
+
+def find_runs(places: Sequence[Path]) -> list[Path]:
+    """The run directories at or below these places, by time; each once."""
+    missing = [str(place) for place in places if not place.exists()]
+    if missing:
+        raise MissingError("\n".join(f"{place}: there is no such folder" for place in missing))
+    found = {path for place in places for path in _below(place, _DEPTH)}
+    return sorted(found, key=lambda path: (path.name, str(path)))
+
+
+def find_run(name: str, places: Sequence[Path]) -> Path:
+    """The run that `name` means: a path, or an id or the beginning of one, below these places."""
+    path = Path(name)
+    if is_run(path):
+        return path
+    if path.is_dir():
+        runs = find_runs([path])
+        if len(runs) != 1:
+            raise UsageError(f"{name}: expected one run, found {len(runs)} there; `primus runs list {name}` shows them")
+        return runs[0]
+    fitting = [run for run in find_runs([place for place in places if place.exists()]) if run.name.startswith(name)]
+    exact = [run for run in fitting if run.name == name]
+    if len(exact or fitting) == 1:
+        return (exact or fitting)[0]
+    where = ", ".join(map(str, places))
+    if not fitting:
+        raise MissingError(f"there is no run {name} below {where}; `primus runs list` shows those that are there")
+    raise UsageError(f"{name} may mean {len(fitting)} runs: {', '.join(run.name for run in fitting[:5])} …")
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory."""
+    return path.parent.name == "runs" and (path / "status.json").exists()
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    if folder.name == "runs":
+        yield from _runs_in(folder)
+    elif is_run(folder):
+        yield folder
+    elif depth:
+        with os.scandir(folder) as entries:
+            inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for name in inner:
+            if name not in _OTHERS and not name.startswith("."):
+                yield from _below(folder / name, depth - 1)
+
+
+def _runs_in(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for name in names:
+        if os.path.exists(f"{folder}/{name}/status.json"):
+            yield folder / name

@@ -1,0 +1,59 @@
+import pytest
+
+from primus.errors import MissingError, UsageError
+from primus.runs.find import find_run, find_runs
+
+
+def test_runs_are_found_from_any_folder_above_and_sorted_by_time(workspace):
+    second = workspace.run("20260102T000000Z-aa", experiment="b")
+    first = workspace.run("20260101T000000Z-bb", experiment="a")
+
+    for place in (workspace.path.parent, workspace.path, workspace.path / "amd"):
+        assert find_runs([place]) == [first, second]
+    assert find_runs([first.parent]) == find_runs([first]) == find_runs([first.parent.parent]) == [first]
+
+
+def test_a_run_is_found_once_though_its_folder_is_named_twice(workspace):
+    run = workspace.run("r1")
+
+    assert find_runs([workspace.path, run]) == [run]
+
+
+def test_folders_without_a_status_and_checkpoints_are_no_runs(workspace):
+    run = workspace.run("r1")
+    (run.parent / "stray").mkdir()
+    (run.parent.parent / "checkpoints" / "runs" / "x").mkdir(parents=True)
+    (run.parent.parent / "checkpoints" / "runs" / "x" / "status.json").touch()
+
+    assert find_runs([workspace.path]) == [run]
+
+
+def test_a_place_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(MissingError, match="no such folder"):
+        find_runs([tmp_path / "nowhere"])
+
+
+def test_one_run_is_found_by_path_by_id_and_by_the_beginning_of_its_id(workspace):
+    run = workspace.run("20260101T000000Z-bb")
+    workspace.run("20260102T000000Z-bb")
+
+    for name in (str(run), run.name, "20260101"):
+        assert find_run(name, [workspace.path]) == run
+
+
+def test_the_folder_of_an_experiment_with_one_run_names_it(workspace):
+    run = workspace.run("r1")
+
+    assert find_run(str(run.parent.parent), []) == run
+
+
+def test_a_name_of_several_runs_or_of_none_is_an_error(workspace):
+    workspace.run("20260101T000000Z-aa")
+    workspace.run("20260101T000000Z-bb")
+
+    with pytest.raises(UsageError, match="may mean 2 runs"):
+        find_run("2026", [workspace.path])
+    with pytest.raises(MissingError, match="no run 2027"):
+        find_run("2027", [workspace.path])
+    with pytest.raises(UsageError, match="found 2 there"):
+        find_run(str(workspace.path), [])
