@@ -28,8 +28,10 @@ SETTLED = frozenset(
 """Variables of options that the submission has settled: the job gets them as options, or must not see them."""
 
 _CLIENT = re.compile(
-    r"SLURM_CONF|SLURM_CLUSTERS|SLURM_TIME_FORMAT|SLURM_JWT|PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TZ|KRB5CCNAME|LD_LIBRARY_PATH"
+    r"SLURM_(?:CONF|CLUSTERS|TIME_FORMAT|JWT)|PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TZ|KRB5CCNAME|LD_LIBRARY_PATH"
+    r"|SBATCH_(?!EXPORT|GET_USER_ENV|ARRAY_INX|WAIT|TEST_ONLY|OPEN_MODE|OUTPUT).*"
 )
+"""Variables that sbatch itself reads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +72,12 @@ def render(script: Script) -> str:
 
 def environment_file(environ: Mapping[str, str]) -> str:
     """What the job's shell reads to have the environment of the one that submitted it."""
-    passed = {name: value for name, value in sorted(environ.items()) if _is_passed(name)}
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in passed.items())
+    return "".join(f"export {name}={shlex.quote(environ[name])}\n" for name in passed_names(environ))
+
+
+def passed_names(environ: Mapping[str, str]) -> list[str]:
+    """The variables that the job gets from the one who submits it."""
+    return sorted(name for name in environ if _is_passed(name))
 
 
 def client_environment(environ: Mapping[str, str]) -> dict[str, str]:

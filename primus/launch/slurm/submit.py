@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from primus.errors import PrimusError, ServiceError
+from primus.launch.slurm.attach import run_attached
 from primus.launch.slurm.plan import Run, Submission, experiment_text
 from primus.launch.slurm.record import JobFiles, Record, write_record
 from primus.launch.slurm.script import client_environment
 from primus.launch.slurm.snapshot import copy_tree
-from primus.launch.slurm.tools import NoAnswer, call
-from primus.manifest import git_state
+from primus.launch.slurm.tools import NoAnswer, call, find
 from primus.redact import redact_argv
+from primus.revision import Revision, revision_of
 from primus.run import explained, utc_now, write_text
 
 
@@ -36,7 +37,7 @@ class Submitted:
 def submit(submission: Submission, *, argv: Sequence[str]) -> Submitted:
     """Make the files and submit. When SLURM refuses, nothing stays behind. `argv` is the user's command line."""
     with ThreadPoolExecutor(1) as beside:
-        git = beside.submit(git_state, submission.directory)
+        code = beside.submit(revision_of, submission.directory)
         write_files(submission)
         try:
             answer = call(submission.command[0], submission.command[1:], client_environment(submission.environ))
@@ -46,8 +47,23 @@ def submit(submission: Submission, *, argv: Sequence[str]) -> Submitted:
             remove_files(submission)
             raise
         submitted = _parse(answer)
-        write_records(submission, submitted, argv=argv, git=git.result())
+        write_records(submission, submitted, argv=argv, code=code.result())
     return submitted
+
+
+def run_interactively(submission: Submission, *, argv: Sequence[str]) -> int:
+    """Wait for nodes here, run the job script in the foreground, and return its status."""
+    salloc = ["salloc", *submission.arguments, "bash", str(submission.first.script)]
+    environ = client_environment(submission.environ)
+    find(salloc[0], environ)
+    write_files(submission)
+    with ThreadPoolExecutor(1) as beside:
+        code = beside.submit(revision_of, submission.directory)
+
+        def granted(job: str) -> None:
+            write_records(submission, Submitted(job=job, cluster=None), argv=argv, code=code.result())
+
+        return run_attached(salloc, submission.first, environ, granted=granted)
 
 
 def write_files(submission: Submission) -> None:
@@ -70,9 +86,7 @@ def write_files(submission: Submission) -> None:
             (submission.first.runs / str(index)).symlink_to(run.path)
 
 
-def write_records(
-    submission: Submission, submitted: Submitted, *, argv: Sequence[str], git: Mapping[str, object] | None
-) -> None:
+def write_records(submission: Submission, submitted: Submitted, *, argv: Sequence[str], code: Revision | None) -> None:
     """slurm.json of every run."""
     now = utc_now()
     for index, run in enumerate(submission.runs):
@@ -88,7 +102,7 @@ def write_records(
             sbatch=submission.command,
             options={name: value for name, value in asdict(submission.options).items() if value not in (None, ())},
             values=run.task.values,
-            git=git,
+            git=None if code is None else code.facts(),
         )
         write_record(run.path, record)
 

@@ -1,0 +1,207 @@
+"""`primus slurm submit`: an experiment to a job of SLURM."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from primus.commands import options as shared
+from primus.errors import UsageError
+from primus.launch.slurm.prepare import Ready, Wish, prepare_submission
+
+_Text = str | None
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(short_help="Submit an experiment as a batch job.")(submit)
+
+
+def _option(help: str, *names: str, variable: str | None = None, metavar: str = "NAME") -> Any:
+    """An option of sbatch; the variable is the one that sbatch itself reads."""
+    return typer.Option(*names, envvar=variable, metavar=metavar, help=help, show_default=False)
+
+
+def submit(
+    context: typer.Context,
+    exp: shared.Exp,
+    backend: shared.BackendName = None,
+    sets: shared.Sets = None,
+    nnodes: shared.Nodes = 1,
+    nproc_per_node: Annotated[
+        int | None,
+        typer.Option(envvar="GPUS_PER_NODE", min=1, metavar="N", help="Worker processes per node. [default: per GPU]"),
+    ] = None,
+    master_port: shared.MasterPort = None,
+    partition: Annotated[_Text, _option("Partition.", variable="SBATCH_PARTITION")] = None,
+    account: Annotated[_Text, _option("Account to charge.", variable="SBATCH_ACCOUNT")] = None,
+    qos: Annotated[_Text, _option("Quality of service.", variable="SBATCH_QOS")] = None,
+    time: Annotated[_Text, _option("Time limit.", variable="SBATCH_TIMELIMIT", metavar="[D-]H:M:S")] = None,
+    exclusive: Annotated[
+        bool | None, typer.Option("--exclusive/--no-exclusive", help="Whole nodes.  [default: exclusive]")
+    ] = None,
+    nodelist: Annotated[_Text, _option("Nodes to have.", metavar="NODES")] = None,
+    exclude: Annotated[_Text, _option("Nodes to avoid.", metavar="NODES")] = None,
+    constraint: Annotated[_Text, _option("Features of nodes.", variable="SBATCH_CONSTRAINT", metavar="LIST")] = None,
+    gres: Annotated[_Text, _option("Resources per node.", variable="SBATCH_GRES", metavar="LIST")] = None,
+    gpus_per_node: Annotated[
+        _Text, _option("GPUs per node.", variable="SBATCH_GPUS_PER_NODE", metavar="[TYPE:]N")
+    ] = None,
+    cpus_per_task: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="CPUs per node.  [default: all of them]", show_default=False),
+    ] = None,
+    mem: Annotated[_Text, _option("Memory per node.", variable="SBATCH_MEM_PER_NODE", metavar="SIZE")] = None,
+    reservation: Annotated[_Text, _option("Reservation.", variable="SBATCH_RESERVATION")] = None,
+    dependency: Annotated[_Text, _option("Start after other jobs.", metavar="afterok:ID")] = None,
+    comment: Annotated[_Text, _option("Comment for the accounts.", metavar="TEXT")] = None,
+    mail: Annotated[_Text, _option("Tell this address how the job ends.", metavar="ADDRESS")] = None,
+    job_name: Annotated[
+        _Text, _option("Name of the job.  [default: the experiment's]", variable="SBATCH_JOB_NAME")
+    ] = None,
+    sbatch_args: Annotated[
+        list[str] | None,
+        typer.Option("--sbatch-arg", metavar="OPTION", help="Any other option of sbatch; can be repeated."),
+    ] = None,
+    array: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V1,V2", help="One run for each value; several give every combination."),
+    ] = None,
+    setup: Annotated[_Text, _option("Shell lines to run before the training.", metavar="FILE")] = None,
+    snapshot: Annotated[bool, typer.Option("--snapshot", help="Run a copy of the working tree as it is now.")] = False,
+    tune_stage: Annotated[
+        int,
+        typer.Option(
+            envvar="PRIMUS_HIPBLASLT_TUNING_STAGE", min=0, max=3, metavar="N", help="Stage of the GEMM tuning."
+        ),
+    ] = 0,
+    log_dir: Annotated[
+        _Text, _option("Folder for logs.  [default: in the run directory]", variable="LOG_DIR", metavar="FOLDER")
+    ] = None,
+    image: shared.ContainerImage = None,
+    container: shared.ContainerRuntime = None,
+    privileged: shared.ContainerPrivileged = False,
+    mounts: shared.ContainerMounts = None,
+    resume: shared.ResumeChoice = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until the job has ended, and leave with its status.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Like --wait, and show what the first node prints.")] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Run in the foreground as soon as there are nodes.")
+    ] = False,
+    parsable: Annotated[bool, typer.Option("--parsable", help="Print nothing but the job's id.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    dry_run: shared.DryRun = False,
+) -> None:
+    """Submit an experiment as a batch job, after checking whether it can run on this cluster.
+
+    An option that is not given is taken from the environment variable behind it, then from the site's file
+    (~/.config/primus/slurm.toml, or the one that PRIMUS_SLURM_CONFIG names).
+    """
+    _exclude(("--wait or --follow", wait or follow), ("--interactive", interactive), ("--dry-run", dry_run))
+    _exclude(("--parsable", parsable), ("--json", as_json))
+    if array and (follow or interactive):
+        raise UsageError(f"--array has several runs, {'--follow' if follow else '--interactive'} shows one; see --wait")
+    through = {"--container": container, "--privileged": privileged, "--tune-stage": tune_stage, "--mount": mounts}
+    wish = Wish(
+        exp=exp,
+        backend=backend,
+        sets=sets or (),
+        arrays=array or (),
+        train_options=_passed_on({"--image": image} | through),
+        resume=resume,
+        snapshot=snapshot,
+        dry_run=dry_run,
+    )
+    ready = prepare_submission(wish, given=_given(context), origins=_origins(context), environ=os.environ)
+    for warning in ready.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    if dry_run:
+        _show(ready)
+    elif interactive:
+        from primus.launch.slurm.submit import run_interactively
+
+        raise typer.Exit(run_interactively(ready.submission, argv=sys.argv))
+    else:
+        _submit(ready, parsable=parsable, as_json=as_json, wait=wait or follow, follow=follow)
+
+
+_FIELDS = (
+    *("nnodes", "nproc_per_node", "partition", "account", "qos", "time", "exclusive", "nodelist", "exclude"),
+    *("constraint", "gres", "gpus_per_node", "cpus_per_task", "mem", "reservation", "dependency", "comment", "mail"),
+    *("job_name", "sbatch_args", "setup", "image", "master_port", "log_dir"),
+)
+"""Parameters of submit() that are fields of Options."""
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """What was given on the command line or in the environment."""
+    found = {name: context.params[name] for name in _FIELDS}
+    given = {name: value for name, value in found.items() if value not in (None, "", [], ())}
+    return given | ({"sbatch_args": tuple(given["sbatch_args"])} if "sbatch_args" in given else {})
+
+
+def _origins(context: typer.Context) -> dict[str, str]:
+    """The option or the variable that each value is from."""
+    origins = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            origins[str(parameter.name)] = max(parameter.opts, key=len)
+        elif source is not None and source.name == "ENVIRONMENT":
+            origins[str(parameter.name)] = f"${parameter.envvar}"
+    return origins
+
+
+def _passed_on(options: dict[str, Any]) -> list[str]:
+    """Options of `primus train` as its command line takes them."""
+    words = []
+    for option, value in options.items():
+        for each in value if isinstance(value, list) else [value]:
+            if each:
+                words += [option] if each is True else [option, str(each)]
+    return words
+
+
+def _exclude(*choices: tuple[str, bool]) -> None:
+    chosen = [name for name, given in choices if given]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other")
+
+
+def _submit(ready: Ready, *, parsable: bool, as_json: bool, wait: bool, follow: bool) -> None:
+    from primus.launch.slurm.record import JobFiles
+    from primus.launch.slurm.submit import submit
+
+    submission = ready.submission
+    submitted = submit(submission, argv=sys.argv)
+    runs = [(submitted.of_task(submission, index), run) for index, run in enumerate(submission.runs)]
+    if parsable:
+        print(submitted.job, flush=True)
+    elif as_json:
+        listed = [{"job": job, "run": str(run.path), "values": run.task.values} for job, run in runs]
+        print(json.dumps({"job": submitted.job, "cluster": submitted.cluster, "runs": listed}), flush=True)
+    else:
+        print(f"Submitted job {submitted.job}: {submission.name}, {_nodes(submission.options.nnodes)}")
+        for job, run in runs:
+            values = "".join(f" {each}" for each in run.task.sets)
+            print(f"Run directory: {run.path}" if not values else f"{job}:{values}  {run.path}", flush=True)
+    if wait:
+        from primus.launch.slurm.attach import wait as wait_for
+
+        jobs = [(job, JobFiles(run.path)) for job, run in runs]
+        raise typer.Exit(wait_for(jobs, os.environ, follow=follow))
+
+
+def _show(ready: Ready) -> None:
+    from primus.launch.slurm.explain import explain
+
+    print(explain(ready.submission, ready.origins), end="")
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'s' * (count > 1)}"
