@@ -57,7 +57,19 @@ class LineCounter:
         self._patience = 0
         """Bytes to count line by line before stretches are tried again."""
 
+        self.unfinished = b""
         self._forget()
+
+    def _forget(self) -> None:
+        self._start = self._last = _Stretch([])
+        """Stands before the first stretch of a file."""
+
+        self._stretches: list[_Stretch] = []
+        self._beginning: dict[bytes, list[_Stretch]] = {}
+        """The latest of them by their first line."""
+
+        self._held = self._matched = 0
+        """Bytes of all stretches, and of all that was equal to one."""
 
     def count(self, path: Path) -> Iterator[tuple[bytes, int]]:
         """Each line of a file without its end, and how often it is there; the same line may come several times.
@@ -149,17 +161,6 @@ class LineCounter:
             for line, times in stretch.counts.items() if stretch.hits else ():
                 self._counts[line] += times * stretch.hits
             stretch.hits = 0
-
-    def _forget(self) -> None:
-        self._start = self._last = _Stretch([])
-        """Stands before the first stretch of a file."""
-
-        self._stretches: list[_Stretch] = []
-        self._beginning: dict[bytes, list[_Stretch]] = {}
-        """The latest of them by their first line."""
-
-        self._held = self._matched = 0
-        """Bytes of all stretches, and of all that was equal to one."""
 
     def _hand_on(self) -> Iterator[tuple[bytes, int]]:
         counts, self._counts = self._counts, Counter()

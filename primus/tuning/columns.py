@@ -1,0 +1,159 @@
+"""Columns of hipBLASLt's tuning files by generation, and one row of such a file. results.py reads and writes files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from primus.tuning.gemm import Gemm, Generation, OverrideKey
+from primus.tuning.options import COMPUTE_TYPES, TYPES
+
+_PROBLEM = (
+    *("transA", "transB", "grouped_gemm", "batch_count", "m", "n", "k", "alpha", "lda", "stride_a", "beta", "ldb"),
+    *("stride_b", "ldc", "stride_c", "ldd", "stride_d", "a_type", "b_type", "c_type", "d_type", "compute_type"),
+    *("scaleA", "scaleB", "scaleC", "scaleD", "amaxD"),
+)
+_OLD = (*_PROBLEM, "activation_type", "bias_vector", "bias_type", "rotating_buffer")
+_NEW = (*_PROBLEM, "swizzle_a", "swizzle_b", "activation_type", "bias_vector", "bias_type", "aux_type")
+_MEASURED = ("hipblaslt-Gflops", "hipblaslt-GB/s", "us", "solution_index", "gcnArchName", "CUs")
+
+LAYOUTS: dict[Generation, tuple[str, ...]] = {
+    "G0": (*_OLD, "hipblaslt-Gflops", "us", "solution_index"),
+    "G1": (*_OLD, *_MEASURED),
+    "G2": (*_NEW, "rotating_buffer", "flush", "use_gpu_timer", *_MEASURED),
+    "G3": (*_NEW, "rotating_buffer", "flush", "use_gpu_timer", *_MEASURED, "solution_name"),
+    "G4": (*_NEW, "rotating_buffer", "flush", "use_gpu_timer", *_MEASURED, "kernel_name"),
+}
+"""The columns that the bench of each generation writes: 34, 37, 42, 43 and 43 of them."""
+
+ORDER = ("transA", "transB", "batch_count", "m", "n", "k", "a_type", "b_type", "c_type", "compute_type")
+"""What a row is found by; the reader of G2 needs the names in this order, then solution_index."""
+
+ALIASES = {"soulution_index": "solution_index"}
+"""A misspelling of the first releases."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One tuned problem of a file. Reading checks `key` and `solution_index`; the rest is as it stands there."""
+
+    columns: Mapping[str, str]
+    """By name, in their order."""
+
+    key: OverrideKey
+    solution_index: int
+    line: int = 0
+    """In its file; 0 for a row that was not read from one."""
+
+    has_header: bool = True
+    """The line before names its columns."""
+
+    @property
+    def schema(self) -> int:
+        """0 for a row of the bench, 1 for one of the library's own tuner, which tells far more problems apart."""
+        return int(self.columns.get("schema_version", "0") or 0)
+
+    @property
+    def microseconds(self) -> float | None:
+        try:
+            return float(self.columns["us"])
+        except (KeyError, ValueError):
+            return None
+
+    @property
+    def architecture(self) -> str:
+        """For instance `gfx942:sramecc+:xnack-`; empty when the row does not say it."""
+        return self.columns.get("gcnArchName", "")
+
+    @property
+    def compute_units(self) -> int | None:
+        units = self.columns.get("CUs", "")
+        return int(units) if units.isdecimal() else None
+
+    def gemm(self) -> Gemm:
+        """The problem as far as a row can say it; compare with `expressible`. Raises ValueError for a wrong value."""
+        return _gemm(self.columns)
+
+
+def expressible(gemm: Gemm) -> Gemm:
+    """The problem without what no row says: gradients, auxiliary matrix, bias source, amax scales, complex factors."""
+    never = {"gradient": False, "use_e": False, "scale_alpha_vector": False, "extra": (), "batch_mode": 0}
+    types = {"scale_type": "", "compute_input_a": "", "compute_input_b": "", "aux_type": ""}
+    amax = {"amax_scale_a": False, "amax_scale_b": False}
+    imaginary = {"alpha_imaginary": 0.0, "beta_imaginary": 0.0}
+    bias = {"bias_source": "", "bias_stride": 0}
+    # Factors are written with six digits.
+    factors = {"alpha": float(f"{gemm.alpha:g}"), "beta": float(f"{gemm.beta:g}")}
+    arguments = {"activation_arg1": 0.0, "activation_arg2": float("inf")}
+    return replace(gemm, **never, **types, **amax, **imaginary, **bias, **factors, **arguments)  # type: ignore[arg-type]
+
+
+def make_row(columns: Mapping[str, str], *, line: int = 0, has_header: bool = True) -> Row:
+    """A row from its columns. Raises ValueError with what is missing or wrong."""
+    if missing := [name for name in (*ORDER, "solution_index") if name not in columns]:
+        raise ValueError(f"no column {', '.join(missing)}")
+    numbers = {name: _whole(name, columns[name]) for name in ("batch_count", "m", "n", "k")}
+    for name in ("a_type", "b_type", "c_type"):
+        _one_of(name, columns[name], TYPES)
+    _one_of("compute_type", columns["compute_type"], COMPUTE_TYPES)
+    for name in ("transA", "transB"):
+        _one_of(name, columns[name], {"N": "N", "T": "T", "C": "C"})
+    key = OverrideKey(
+        trans_a=columns["transA"],
+        trans_b=columns["transB"],
+        batch=numbers["batch_count"],
+        m=numbers["m"],
+        n=numbers["n"],
+        k=numbers["k"],
+        a_type=TYPES[columns["a_type"]],
+        b_type=TYPES[columns["b_type"]],
+        c_type=TYPES[columns["c_type"]],
+        compute_type=COMPUTE_TYPES[columns["compute_type"]],
+    )
+    index = _whole("solution_index", columns["solution_index"])
+    return Row(columns=columns, key=key, solution_index=index, line=line, has_header=has_header)
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{name} {text!r} is not a whole number")
+    return int(text)
+
+
+def _one_of(name: str, text: str, choices: Mapping[str, str]) -> None:
+    if text not in choices:
+        raise ValueError(f"{name} {text!r} is not known")
+
+
+def _gemm(columns: Mapping[str, str]) -> Gemm:
+    """Absent columns are those of an older generation, in which the problem had not what they say."""
+
+    def flag(name: str) -> bool:
+        return columns.get(name, "0") not in ("0", "", "false")
+
+    size = {name: columns.get(name, "") for name in ("lda", "ldb", "ldc", "ldd")}
+    strides = {name: columns.get(name, "") for name in ("stride_a", "stride_b", "stride_c", "stride_d")}
+    bias = TYPES.get(columns.get("bias_type", ""), "")
+    return Gemm.single(
+        **{name: int(columns[name]) for name in ("m", "n", "k")},
+        **{name: int(text) for name, text in {**size, **strides}.items() if text.isdecimal()},
+        trans_a=columns["transA"],
+        trans_b=columns["transB"],
+        grouped=flag("grouped_gemm"),
+        batch=int(columns["batch_count"]),
+        alpha=float(columns.get("alpha", "1")),
+        beta=float(columns.get("beta", "0")),
+        **{name: TYPES[columns[name]] for name in ("a_type", "b_type", "c_type")},
+        d_type=TYPES.get(columns.get("d_type", ""), ""),
+        compute_type=COMPUTE_TYPES[columns["compute_type"]],
+        scale_a=int(columns.get("scaleA", "0") or 0),
+        scale_b=int(columns.get("scaleB", "0") or 0),
+        scale_c=flag("scaleC"),
+        scale_d=flag("scaleD"),
+        amax_d=flag("amaxD"),
+        swizzle_a=flag("swizzle_a"),
+        swizzle_b=flag("swizzle_b"),
+        activation=columns.get("activation_type", "none"),
+        bias_vector=flag("bias_vector"),
+        bias_type=bias,
+    )
