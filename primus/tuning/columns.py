@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from primus.tuning.gemm import Gemm, Generation, OverrideKey
 from primus.tuning.options import COMPUTE_TYPES, TYPES
@@ -37,9 +38,10 @@ ALIASES = {"soulution_index": "solution_index"}
 class Row:
     """One tuned problem of a file. Reading checks `key` and `solution_index`; the rest is as it stands there."""
 
-    columns: Mapping[str, str]
-    """By name, in their order."""
+    names: tuple[str, ...]
+    """Of its columns."""
 
+    values: tuple[str, ...]
     key: OverrideKey
     solution_index: int
     line: int = 0
@@ -47,6 +49,11 @@ class Row:
 
     has_header: bool = True
     """The line before names its columns."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Values by name, in their order."""
+        return dict(zip(self.names, self.values, strict=True))
 
     @property
     def schema(self) -> int:
@@ -88,41 +95,53 @@ def expressible(gemm: Gemm) -> Gemm:
     return replace(gemm, **never, **types, **amax, **imaginary, **bias, **factors, **arguments)  # type: ignore[arg-type]
 
 
-def make_row(columns: Mapping[str, str], *, line: int = 0, has_header: bool = True) -> Row:
-    """A row from its columns. Raises ValueError with what is missing or wrong."""
-    if missing := [name for name in (*ORDER, "solution_index") if name not in columns]:
+def make_row(names: tuple[str, ...], values: tuple[str, ...], *, line: int = 0, has_header: bool = True) -> Row:
+    """A row of as many values as names. Raises ValueError with what is missing or wrong."""
+    found = [values[place] for place in _places(names)]
+    trans_a, trans_b, batch, m, n, k, a_type, b_type, c_type, compute_type, index = found
+    for name, text in (("batch_count", batch), ("m", m), ("n", n), ("k", k), ("solution_index", index)):
+        if not text.isdecimal():
+            raise ValueError(f"{name} {text!r} is not a whole number")
+    try:
+        key = OverrideKey(
+            _TRANSPOSES[trans_a],
+            _TRANSPOSES[trans_b],
+            int(batch),
+            int(m),
+            int(n),
+            int(k),
+            TYPES[a_type],
+            TYPES[b_type],
+            TYPES[c_type],
+            COMPUTE_TYPES[compute_type],
+        )
+    except KeyError as error:
+        raise ValueError(f"{error} is no transpose or type that is known") from None
+    return Row(names=names, values=values, key=key, solution_index=int(index), line=line, has_header=has_header)
+
+
+_TRANSPOSES = {"N": "N", "T": "T", "C": "C"}
+
+
+@cache
+def _places(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Where the columns stand that every row must have."""
+    wanted = (*ORDER, "solution_index")
+    if missing := [name for name in wanted if name not in names]:
         raise ValueError(f"no column {', '.join(missing)}")
-    numbers = {name: _whole(name, columns[name]) for name in ("batch_count", "m", "n", "k")}
-    for name in ("a_type", "b_type", "c_type"):
-        _one_of(name, columns[name], TYPES)
-    _one_of("compute_type", columns["compute_type"], COMPUTE_TYPES)
-    for name in ("transA", "transB"):
-        _one_of(name, columns[name], {"N": "N", "T": "T", "C": "C"})
-    key = OverrideKey(
-        trans_a=columns["transA"],
-        trans_b=columns["transB"],
-        batch=numbers["batch_count"],
-        m=numbers["m"],
-        n=numbers["n"],
-        k=numbers["k"],
-        a_type=TYPES[columns["a_type"]],
-        b_type=TYPES[columns["b_type"]],
-        c_type=TYPES[columns["c_type"]],
-        compute_type=COMPUTE_TYPES[columns["compute_type"]],
-    )
-    index = _whole("solution_index", columns["solution_index"])
-    return Row(columns=columns, key=key, solution_index=index, line=line, has_header=has_header)
+    return tuple(names.index(name) for name in wanted)
 
 
-def _whole(name: str, text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"{name} {text!r} is not a whole number")
-    return int(text)
-
-
-def _one_of(name: str, text: str, choices: Mapping[str, str]) -> None:
-    if text not in choices:
-        raise ValueError(f"{name} {text!r} is not known")
+@cache
+def unread_layout(names: tuple[str, ...], generation: Generation) -> str | None:
+    """Why the library's reader of that generation passes over all rows with these columns; None when it does not."""
+    if generation in ("G0", "G1") and len(names) != len(LAYOUTS[generation]):
+        return f"it reads rows of {len(LAYOUTS[generation])} columns, not {len(names)}"
+    if "schema_version" in names and generation != "G4":
+        return "it does not know rows of the library's own tuner, which have a schema version"
+    if generation in ("G2", "G3") and list(_places(names)) != sorted(_places(names)):
+        return "its columns are in another order"
+    return None
 
 
 def _gemm(columns: Mapping[str, str]) -> Gemm:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from primus.errors import MissingError, Origin, PrimusError, Problem
 from primus.run import write_text
-from primus.tuning.columns import ALIASES, LAYOUTS, ORDER, Row, expressible, make_row
+from primus.tuning.columns import ALIASES, LAYOUTS, Row, expressible, make_row, unread_layout
 from primus.tuning.gemm import Gemm, Generation, OverrideKey
 
 VERSION = "Git Version: "
@@ -86,20 +86,11 @@ def read_results(path: Path) -> Results:
 
 def unread_because(row: Row, generation: Generation) -> str | None:
     """Why the library's reader of that generation passes a row over; None when it takes it."""
-    columns = tuple(row.columns)
     if row.solution_index == 0 and generation != "G4":
         return "it takes no solution 0"
-    if generation in ("G0", "G1") and len(columns) != len(LAYOUTS[generation]):
-        return f"it reads rows of {len(LAYOUTS[generation])} columns, not {len(columns)}"
-    if row.schema and generation != "G4":
-        return f"it does not know rows of schema {row.schema}"
-    if generation in ("G2", "G3"):
-        if not row.has_header:
-            return "the names of the columns must stand in the line before"
-        places = [columns.index(name) for name in (*ORDER, "solution_index")]
-        if places != sorted(places):
-            return "its columns are in another order"
-    return None
+    if generation in ("G2", "G3") and not row.has_header:
+        return "the names of the columns must stand in the line before"
+    return unread_layout(row.names, generation)
 
 
 def rows_of(winners: Iterable[Winner], generation: Generation) -> tuple[list[Row], list[str]]:
@@ -123,7 +114,7 @@ def write_results(path: Path, version: str, rows: Sequence[Row]) -> None:
         raise ValueError("the library's git revision must be one line")
     lines = [f"{VERSION}{version}"]
     for row in rows:
-        lines += [f"    {','.join(row.columns)}", f"    {','.join(row.columns.values())}"]
+        lines += [f"    {','.join(row.names)}", f"    {','.join(row.values)}"]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "\n".join(lines) + "\n")
 
@@ -164,49 +155,53 @@ def _report(results: Results, line: int, message: str) -> None:
 
 
 def _read_rows(results: Results, lines: Sequence[str]) -> None:
-    header: list[str] = []
+    names: tuple[str, ...] = ()
+    header = ""
+    """The text of the last header."""
+
     fresh = 0
     """The line of a header whose values have not come yet."""
+
     for number, line in enumerate(lines, start=1):
         text = line.strip()
-        if not text or text.startswith(VERSION):
-            if number > 1 and text:
-                _report(results, number, "a second version line; it is left out")
-            continue
-        fields = text.split(",")
-        if "transA" in fields:
+        if (text == header and text) or "transA" in text.split(","):
             if fresh:
-                _report(results, fresh, "the values that belong to this header are missing")
-            header, fresh = [ALIASES.get(name, name) for name in fields], number
-            continue
-        _read_values(results, number, fields, header, has_header=bool(fresh))
-        fresh = 0
+                _report(results, fresh, _NO_VALUES)
+            if text != header:
+                names = tuple(ALIASES.get(name, name) for name in text.split(","))
+            header, fresh = text, number
+        elif text.startswith(VERSION):
+            if number > 1:
+                _report(results, number, "a second version line; it is left out")
+        elif text:
+            _read_values(results, number, tuple(text.split(",")), names, has_header=bool(fresh))
+            fresh = 0
     if fresh:
-        _report(results, fresh, "the values that belong to this header are missing")
+        _report(results, fresh, _NO_VALUES)
 
 
-def _read_values(results: Results, number: int, fields: list[str], header: list[str], *, has_header: bool) -> None:
-    names = header if has_header or len(header) == len(fields) else _layout(len(fields))
+_NO_VALUES = "the values that belong to this header are missing"
+
+
+def _read_values(
+    results: Results, number: int, values: tuple[str, ...], names: tuple[str, ...], *, has_header: bool
+) -> None:
+    if not has_header and len(names) != len(values):
+        names = next((each for each in LAYOUTS.values() if len(each) == len(values)), ())
     if not names:
-        _report(results, number, f"this is no row: {','.join(fields)[:60]!r}")
-    elif len(names) != len(fields):
-        _report(results, number, f"{len(fields)} values for {len(names)} columns; the row is left out")
+        _report(results, number, f"this is no row: {','.join(values)[:60]!r}")
+    elif len(names) != len(values):
+        _report(results, number, f"{len(values)} values for {len(names)} columns; the row is left out")
     else:
         try:
-            columns = dict(zip(names, fields, strict=True))
-            results.rows.append(make_row(columns, line=number, has_header=has_header))
+            results.rows.append(make_row(names, values, line=number, has_header=has_header))
         except ValueError as error:
             _report(results, number, f"{error}; the row is left out")
 
 
-def _layout(count: int) -> list[str]:
-    """Columns of a row without a header, by their number."""
-    return next((list(names) for names in LAYOUTS.values() if len(names) == count), [])
-
-
 def _row(winner: Winner, generation: Generation) -> Row:
     values = _values(winner)
-    return make_row({name: values[name] for name in LAYOUTS[generation]})
+    return make_row(LAYOUTS[generation], tuple(values[name] for name in LAYOUTS[generation]))
 
 
 def _values(winner: Winner) -> dict[str, str]:
