@@ -129,7 +129,8 @@ def _too_much(need: _Need, partition: Partition) -> str:
     had = ", ".join(dict.fromkeys(need.has(nodes) for nodes in partition.nodes))
     fitting = _count(filter(need.fits, partition.nodes))
     enough = f"only {fitting} node{'s' * (fitting > 1)}" if fitting else "no node"
-    return f"{need.origin}: {enough} of partition {partition.name} has {need.wanted} (its nodes have {had})"
+    verb = "have" if fitting > 1 else "has"
+    return f"{need.origin}: {enough} of partition {partition.name} {verb} {need.wanted} (its nodes have {had})"
 
 
 def _needs(options: Options, origins: Origins) -> list[_Need]:

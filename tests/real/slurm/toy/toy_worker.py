@@ -1,0 +1,55 @@
+"""The training of the toy backend: each rank writes down where it runs; rank 0 reports steps, and saves when asked to
+stop. A checkpoint is a file with the number of a step."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import primus
+from primus.backends.worker import Worker, run
+
+
+def train(worker: Worker) -> None:
+    values = {"steps": 3, "step_seconds": 0.0, "fail_rank": None, "fail_status": 7} | worker.experiment.plain()
+    seen = {
+        "rank": worker.rank,
+        "world_size": worker.world_size,
+        "node": worker.node_rank,
+        "host": socket.gethostname(),
+        "directory": os.getcwd(),
+        "primus": primus.__file__,
+        "argv": sys.argv,
+        "values": values,
+        "environment": dict(os.environ),
+        "cpus": len(os.sched_getaffinity(0)),
+    }
+    (worker.run_dir.path / f"seen-rank{worker.rank}.json").write_text(json.dumps(seen))
+    checkpoint = worker.experiment.folder / "checkpoints" / "step"
+    first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    worker.begin(first)
+    for step in range(first + 1, values["steps"] + 1):
+        if worker.stop_signal is not None:
+            break
+        time.sleep(values["step_seconds"])
+        if values["fail_rank"] == worker.rank:
+            os._exit(values["fail_status"])
+        worker.step_done(step)
+        if worker.rank == 0:
+            worker.record(step=step, loss=4.0 / step)
+            save(checkpoint, step)
+
+
+def save(checkpoint: Path, step: int) -> None:
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    partial = checkpoint.with_suffix(".partial")
+    partial.write_text(str(step))
+    partial.replace(checkpoint)
+
+
+if __name__ == "__main__":
+    run(train)
