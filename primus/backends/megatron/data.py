@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -32,7 +34,9 @@ class Datasets:
     test: Any
 
 
-def build_datasets(arguments: Arguments, tokenizer: Tokenizer, *, vocabulary: int, cache: Path) -> Datasets:
+def build_datasets(
+    arguments: Arguments, tokenizer: Tokenizer, *, vocabulary: int, cache: Path, local_rank: int = 0
+) -> Datasets:
     """Megatron's datasets, large enough for the whole training; `cache` is for index files, when no key names one."""
     settings, batch = arguments.settings, arguments.global_batch_size
     evaluation = settings.eval_iters * batch if settings.eval_interval else 0
@@ -47,13 +51,34 @@ def build_datasets(arguments: Arguments, tokenizer: Tokenizer, *, vocabulary: in
         tokenizer=tokenizer,
     )
     _refuse_other_tokenizers(config, vocabulary)
-    _share(Path(config.path_to_cache))
+    writes = writes_index(Path(config.path_to_cache), local_rank)
     sizes = [settings.train_iters * batch, evaluation, evaluation]
     _refuse_empty_parts(config, sizes)
     kind = MockGPTDataset if settings.mock_data else GPTDataset
-    # On every process; megatron lets rank 0 write the index files first.
-    parts = BlendedMegatronDatasetBuilder(kind, sizes, lambda: True, config).build()
+    # On every process; those that write the index files do so before the others read them.
+    with _as_rank_0(writes):
+        parts = BlendedMegatronDatasetBuilder(kind, sizes, lambda: True, config).build()
     return Datasets(**dict(zip(_PARTS, parts, strict=True)))
+
+
+def writes_index(cache: Path, local_rank: int) -> bool:
+    """Whether this process writes the index files into the folder: rank 0, and the first process of each node that
+    does not see rank 0's folder, since it has one of its own under that name. All processes must call it."""
+    name: list[str] = [""]
+    if dist.get_rank() == 0:
+        cache.mkdir(parents=True, exist_ok=True)
+        name = [Path(mkdtemp(prefix=".seen-", dir=cache)).name]
+    dist.broadcast_object_list(name)
+    sign = cache / name[0]
+    sees = sign.exists()
+    dist.barrier()
+    if dist.get_rank() == 0:
+        sign.rmdir()
+        return True
+    if sees or local_rank:
+        return False
+    cache.mkdir(parents=True, exist_ok=True)
+    return True
 
 
 def batches(dataset: Any, arguments: Arguments, chunk: Any, *, consumed: int = 0) -> Iterator[Any] | None:
@@ -131,18 +156,16 @@ def _refuse_other_tokenizers(config: GPTDatasetConfig, vocabulary: int) -> None:
             raise ExperimentError([Problem(message=wrong)])
 
 
-def _share(cache: Path) -> None:
-    """Make the folder that rank 0 writes index files into and all others read from, and see that it is the same one."""
-    sign = cache / ".shared"
-    if dist.get_rank() == 0:
-        cache.mkdir(parents=True, exist_ok=True)
-        sign.touch()
-    dist.barrier()
-    if not sign.exists():
-        raise MissingError(
-            f"{cache}: this process does not see the folder that rank 0 made. data_cache_path (else the workspace) "
-            "must be on a file system that all nodes share."
-        )
+@contextmanager
+def _as_rank_0(writes: bool) -> Iterator[None]:
+    """Megatron lets rank 0 alone write index files, which other nodes may not see."""
+    module: Any = dist
+    original = dist.get_rank
+    module.get_rank = lambda group=None: int(not writes) if group is None else original(group)
+    try:
+        yield
+    finally:
+        module.get_rank = original
 
 
 def _refuse_empty_parts(config: GPTDatasetConfig, sizes: list[int]) -> None:

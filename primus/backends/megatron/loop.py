@@ -55,7 +55,9 @@ class Loop:
         self._checkpoints = Checkpoints(checkpoint_folder.of(worker.experiment), self._training)
         self._say(start_from(self._checkpoints, self._training, worker.resume, worker.run_dir.id))
         cache = worker.experiment.folder / "data-cache"
-        self._data = data.build_datasets(arguments, tokenizer, vocabulary=vocabulary, cache=cache)
+        self._data = data.build_datasets(
+            arguments, tokenizer, vocabulary=vocabulary, cache=cache, local_rank=worker.local_rank
+        )
 
     def run(self) -> None:
         last = self._settings.train_iters

@@ -62,8 +62,9 @@ LLAMA: dict[str, Any] = {
 class MegatronRun:
     """Worker processes of one run."""
 
-    def __init__(self, folder: Path, run_dir: Path, processes: list[BaseProcess]) -> None:
+    def __init__(self, folder: Path, run_dir: Path, processes: list[BaseProcess], *, nodes: bool) -> None:
         self.folder = folder
+        self.nodes = nodes
         self.directory = RunDirectory(run_dir)
         self.processes = processes
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
@@ -86,7 +87,7 @@ class MegatronRun:
                 os.kill(process.pid, number)
 
     def log(self, rank: int = 0) -> str:
-        return self.directory.log_path(0, rank).read_text()
+        return self.directory.log_path(rank if self.nodes else 0, rank).read_text()
 
     def metric(self, name: str) -> dict[int, float]:
         """A metric by step."""
@@ -122,9 +123,11 @@ def start(forkserver: Any, tmp_path_factory: pytest.TempPathFactory) -> Start:
         after: MegatronRun | None = None,
         at: int | None = None,
         leave_out: str = "",
+        nodes: bool = False,
         **values: Any,
     ) -> MegatronRun:
-        """With `after`, begin with a copy of that run's checkpoints, up to step `at`."""
+        """With `after`, begin with a copy of that run's checkpoints, up to step `at`. With `nodes`, each process
+        believes to be on a node of its own."""
         folder = workspace / "group" / "user" / name
         run_dir = folder / "runs" / f"run{len(list(folder.glob('runs/*')))}"
         run_dir.mkdir(parents=True)
@@ -141,9 +144,11 @@ def start(forkserver: Any, tmp_path_factory: pytest.TempPathFactory) -> Start:
         for rank in range(processes):
             place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "MASTER_PORT": port}
             place |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
+            if nodes:
+                place |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_RANK": str(rank)}
             workers.append(forkserver.Process(target=work, args=(str(run_dir), resume, place, leave_out)))
             workers[-1].start()
-        return MegatronRun(folder, run_dir, workers)
+        return MegatronRun(folder, run_dir, workers, nodes=nodes)
 
     return start
 

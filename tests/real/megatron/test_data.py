@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LLAMA
+from conftest import LLAMA, Start
 
-from primus.errors import ExperimentError, MissingError
+from primus.errors import ExperimentError
 
 pytestmark = pytest.mark.real
 
@@ -76,13 +76,20 @@ def test_index_files_are_built_once(corpora: Path, tmp_path: Path, group: None) 
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == built
 
 
-def test_cache_that_not_all_nodes_share_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from primus.backends.megatron import data
-
-    monkeypatch.setattr(data.dist, "get_rank", lambda: 1)
-    monkeypatch.setattr(data.dist, "barrier", lambda: None)
-    with pytest.raises(MissingError, match="data_cache_path"):
-        data._share(tmp_path / "elsewhere")
+def test_nodes_build_the_index_once_where_they_share_the_folder_and_once_each_where_not(
+    corpora: Path, tmp_path: Path, train: Start
+) -> None:
+    blend = [0.5, str(corpora / "a"), 0.5, str(corpora / "b")]
+    data = {"mock_data": None, "tokenizer_type": "ByteTokenizer", "vocab_size": None, "train_data_path": blend}
+    values = {**data, "split": None, "train_iters": 2, "lr_warmup_iters": 0, "disable_last_saving": True}
+    runs = [
+        train(f"cache-{name}", processes=2, nodes=True, data_cache_path=str(tmp_path / name), **values)
+        for name in ("shared", "own-${GROUP_RANK}")
+    ]
+    shared, *own = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("shared", "own-0", "own-1"))
+    assert any(name.endswith("document_index.npy") for name in shared)
+    assert own == [shared, shared]
+    assert runs[0].metric("loss") == runs[1].metric("loss")
 
 
 def test_corpus_of_a_larger_vocabulary_is_refused(corpora: Path, tmp_path: Path, group: None) -> None:
