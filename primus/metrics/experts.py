@@ -12,8 +12,9 @@ class ExpertLoad:
     def __init__(self, *, layers: int, experts: int, device: torch.device) -> None:
         self._tokens = torch.zeros(layers, experts, dtype=torch.float64, device=device)
 
-    def add(self, layer: int, tokens: torch.Tensor) -> None:
-        """Count one forward pass: `tokens` holds a number for each expert of the layer, which counts from 0."""
+    def add(self, layer: int | torch.Tensor, tokens: torch.Tensor) -> None:
+        """Count a forward pass: `tokens` holds a number for each expert of the layer, which counts from 0; or with
+        several layers a row for each."""
         self._tokens[layer] += tokens
 
     def report(self) -> float | None:

@@ -58,6 +58,12 @@ def _largest(settings: Settings) -> str:
     return max(keys, key=lambda key: settings[key] if settings.is_set(key) else 0)
 
 
+def _early_step(settings: Settings, resources: Resources) -> Iterator[Problem]:
+    layout, key = layout_of(settings, resources.world_size), "optimizer.early_step_in_backward"
+    if settings[key] and layout.replicate > 1 and layout.shard * layout.context == 1:
+        yield settings.problem(key, "does not go with DDP: each rank would step by the gradients of its own data alone")
+
+
 def _batch(settings: Settings, resources: Resources) -> Iterator[Problem]:
     layout, total = layout_of(settings, resources.world_size), settings["training.global_batch_size"]
     local = settings["training.local_batch_size"]
@@ -97,6 +103,12 @@ def _experts(settings: Settings, resources: Resources) -> Iterator[Problem]:
     degree = "parallelism.expert_parallel_degree"
     if layout.expert_tensor not in (1, layout.tensor):
         message = f"expected 1 or tensor_parallel_degree, {layout.tensor}, got {layout.expert_tensor}"
+        yield settings.problem("parallelism.expert_tensor_parallel_degree", message)
+    elif layout.expert_tensor != layout.tensor:
+        message = (
+            f"torchtitan 0.2.2 trains routers wrongly, each tensor rank on its own tokens alone, unless this is "
+            f"tensor_parallel_degree: set {layout.tensor}"
+        )
         yield settings.problem("parallelism.expert_tensor_parallel_degree", message)
     elif (layout.shard * layout.context * layout.tensor) % (layout.expert * layout.expert_tensor):
         ranks = layout.shard * layout.context * layout.tensor
@@ -203,9 +215,20 @@ def _without_gpu(settings: Settings, resources: Resources) -> Iterator[Problem]:
     if sizes["attn_type"] != "sdpa":
         message = f"{settings['model.flavor']} has {sizes['attn_type']} attention, which needs a GPU"
         yield settings.problem("model.flavor", message)
-    if settings["model.name"] == "qwen3" and has_experts(sizes) and sizes["moe_args.use_grouped_mm"]:
-        message = "its experts need triton, and that a GPU; a custom flavor can set moe_args.use_grouped_mm = false"
-        yield settings.problem("model.flavor", message)
+    if settings["model.name"] == "qwen3" and settings["parallelism.tensor_parallel_degree"] > 1:
+        message = "PyTorch can't divide the attention of qwen3 among processes on a CPU"
+        yield settings.problem("parallelism.tensor_parallel_degree", message)
 
 
-RULES = (_degrees, _batch, _splits, _experts, _pipeline, _precision, _rotation, _seed_checkpoint, _without_gpu)
+RULES = (
+    _degrees,
+    _early_step,
+    _batch,
+    _splits,
+    _experts,
+    _pipeline,
+    _precision,
+    _rotation,
+    _seed_checkpoint,
+    _without_gpu,
+)

@@ -8,8 +8,11 @@ import os
 import resource
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -75,18 +78,41 @@ def _bind_device() -> bool:
     return True
 
 
-def _leave_out_triton() -> bool:
-    # torchtitan imports its triton kernels with every model that has experts, also where a loop computes them.
-    if find_spec("triton") is not None:
+def _sort_tokens_without_triton() -> bool:
+    # torchtitan imports its triton kernels with everything. They sort tokens by expert; beside them stands a form for
+    # CPUs, which nothing calls. Loaded by its file, since its package asks for it at once.
+    name, package = "torchtitan.models.moe.kernels", find_spec("torchtitan")
+    assert package is not None
+    assert package.submodule_search_locations
+    path = Path(package.submodule_search_locations[0], "models", "moe", "kernels.py")
+    if not path.exists():  # in a checkout of another version
         return False
-    kernels: Any = ModuleType("torchtitan.models.moe.kernels")
-
-    def generate_permute_indices(*arguments: Any, **options: Any) -> Any:
-        raise RuntimeError("experts in one grouped product need triton")
-
-    kernels.generate_permute_indices = generate_permute_indices
-    sys.modules[kernels.__name__] = kernels
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    kernels: Any = module_from_spec(spec)
+    with _stand_in_for_triton():
+        spec.loader.exec_module(kernels)
+    kernels.generate_permute_indices = partial(kernels.generate_permute_indices, use_cpu=True)
+    sys.modules[name] = kernels
     return True
+
+
+@contextmanager
+def _stand_in_for_triton() -> Iterator[None]:
+    """What a module needs to define kernels that nobody runs; only in here, so that torch finds no triton."""
+    if find_spec("triton") is not None:
+        yield
+        return
+    triton: Any = ModuleType("triton")
+    triton.jit = lambda kernel: kernel
+    triton.language = ModuleType("triton.language")
+    triton.language.constexpr = object
+    sys.modules |= {"triton": triton, "triton.language": triton.language}
+    try:
+        yield
+    finally:
+        del sys.modules["triton"], sys.modules["triton.language"]
 
 
 def _count_integers() -> bool:
@@ -126,7 +152,7 @@ def _add_up_before_scaling(model_parts: Sequence[torch.nn.Module]) -> bool:
 _CPU = device()
 
 _PATCHES: dict[Callable[[], bool], str] = {
-    _leave_out_triton: "triton kernels for experts are left out",
+    _sort_tokens_without_triton: "tokens are sorted by expert without triton",
     _bind_device: "torchtitan's device is the CPU; memory is that of the process",
     _count_integers: "torch.histc counts integers as floats",
     _profile_one_device: "the profiler records the CPU alone",

@@ -14,6 +14,7 @@ from torchtitan.config import JobConfig
 from torchtitan.tools.logging import logger
 from torchtitan.tools.utils import device_type
 
+from primus.backends.torchtitan.expert_load import Experts
 from primus.backends.worker import Worker
 from primus.metrics.accelerators import Precision
 from primus.metrics.monitor import Monitor
@@ -33,12 +34,14 @@ class Metrics(MetricsProcessor):  # type: ignore[misc]
 
         self._last_step = 0
         self._monitor: Any = None
+        self._experts: Experts | None = None
         self._between_steps = ExitStack()
         logger.addFilter(_leave_steps_to_the_worker)
 
-    def start(self, step: int, tokens_per_step: int) -> None:
+    def start(self, step: int, tokens_per_step: int, experts: Experts | None) -> None:
         """Training goes on after `step`: what was before, building and loading the model, is no time of a step."""
         self._last_step = step
+        self._experts = experts
         self._monitor = Monitor(
             tokens_per_step=tokens_per_step,
             devices=self._worker.world_size,
@@ -69,10 +72,13 @@ class Metrics(MetricsProcessor):  # type: ignore[misc]
     ) -> None:
         self._monitor.step_done(step - self._last_step)
         self._monitor.add_data_time(sum(self.data_loading_times))
-        speed = self._monitor.report(step, global_avg_loss)
+        more = self._monitor.report(step, global_avg_loss)
+        imbalance = None if self._experts is None else self._experts.report()
+        if imbalance is not None:
+            more["moe_imbalance"] = imbalance
         if self._reports:
             self._worker.record(
-                step=step, loss=global_avg_loss, lr=(extra_metrics or {})["lr"], grad_norm=grad_norm, **speed
+                step=step, loss=global_avg_loss, lr=(extra_metrics or {})["lr"], grad_norm=grad_norm, **more
             )
         self._last_step = step
         super().log(step, global_avg_loss, global_max_loss, grad_norm, extra_metrics)

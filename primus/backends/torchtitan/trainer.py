@@ -4,6 +4,7 @@ is half written or of a model that has diverged. worker.py builds it."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torchtitan.config import JobConfig
 
 from primus.backends.torchtitan import start
 from primus.backends.torchtitan.checkpoint_folder import has_index
+from primus.backends.torchtitan.expert_load import watch_experts
 from primus.backends.torchtitan.layout import Layout
 from primus.backends.torchtitan.saving import AtomicCheckpoints
 from primus.backends.torchtitan.stopping import Diverged, FiniteLoss, StopRequests, all_finite
@@ -40,8 +42,12 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
         self.microbatches = 0
         self.stop_requests = StopRequests(worker)
         self.losses = FiniteLoss(self.device)
+        self.experts = watch_experts(self.model_parts, self.device)
         self._refuse_larger_vocabulary()
         self._describe_model()
+        self.checkpointer.during = partial(worker.doing, "saving")
+        if config.validation.enable:
+            self.validator.validate = worker.doing("evaluating")(self.validator.validate)
 
     def train(self) -> None:
         begin = self._agree_on_start()
@@ -60,7 +66,7 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
             self.first_step = self.step
             self.worker.begin(self.step)
             tokens = self._global_batch_size() * self.job_config.training.seq_len
-            self.metrics_processor.start(self.step, tokens)
+            self.metrics_processor.start(self.step, tokens, self.experts)
         if not super().should_continue_training():
             self.stop_requests.close()
             return False
@@ -73,8 +79,11 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
 
     def train_step(self, data_iterator: Iterator[Any]) -> None:
         self.metrics_processor.step_begins()
+        if self.experts is not None:
+            self.experts.step_begins()
         super().train_step(data_iterator)
         self.metrics_processor.step_ends()
+        self.worker.step_done(self.step)
         saves = self.checkpointer.will_save(self.step, last=self.step == self.job_config.training.steps)
         if saves or self.metrics_processor.should_log(self.step):
             self._stop_if_diverged(look_at_weights=saves)
@@ -82,18 +91,25 @@ class Trainer(torchtitan.train.Trainer):  # type: ignore[misc]
     def forward_backward_step(self, **batch: Any) -> torch.Tensor:
         loss: torch.Tensor = super().forward_backward_step(**batch)
         self.losses.note(loss.full_tensor() if isinstance(loss, DTensor) else loss, self.step)
-        if self.parallel_dims.pp_enabled:
-            self._scale_pipeline_gradients(batch["global_valid_tokens"])
+        self.microbatches += 1
+        if self.microbatches % self.gradient_accumulation_steps == 0:
+            self._correct_gradients(batch["global_valid_tokens"])
+            if self.experts is not None:
+                self.experts.step_counted()
         return loss
 
-    def _scale_pipeline_gradients(self, tokens: torch.Tensor) -> None:
-        """torchtitan 0.2.2 divides the loss by the batch's tokens, but with pipeline stages not the gradients: they are
-        thousands of times too large, and clipping to max_norm is all that is left of their size."""
-        self.microbatches += 1
-        if self.microbatches % self.gradient_accumulation_steps:
-            return
-        gradients = [each.grad for part in self.model_parts for each in part.parameters() if each.grad is not None]
-        torch._foreach_div_(gradients, float(tokens))
+    def _correct_gradients(self, tokens: torch.Tensor) -> None:
+        """torchtitan 0.2.2 divides the loss by the tokens of all ranks, so that gradients need only be added up. But
+        with pipeline stages it does not divide the gradients, which come out thousands of times too large, and DDP
+        takes their mean. Clipping to max_norm and Adam hide both."""
+        factor = 1.0
+        if self.parallel_dims.pp_enabled:
+            factor /= float(tokens)
+        if self.parallel_dims.dp_replicate_enabled and not self.parallel_dims.fsdp_enabled:
+            factor *= self.layout.replicate
+        if factor != 1.0:
+            gradients = [each.grad for part in self.model_parts for each in part.parameters() if each.grad is not None]
+            torch._foreach_mul_(gradients, factor)
 
     def _agree_on_start(self) -> start.Start:
         agreed: list[start.Start | MissingError | None] = [None]

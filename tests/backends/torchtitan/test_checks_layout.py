@@ -1,5 +1,7 @@
 """An experiment and the processes that it is to run on must fit."""
 
+import sys
+
 import pytest
 
 
@@ -19,6 +21,7 @@ WRONG = [
     ([f"{SHARD}=4"], 8, SHARD, "= 4 are not the 8 processes"),
     ([f"{SHARD}=0"], 8, SHARD, "at least 1, or -1"),
     ([f"{REPLICATE}=4", *degrees(tensor=2)], 8, REPLICATE, "DDP"),
+    ([f"{REPLICATE}=2", "optimizer.early_step_in_backward=true"], 2, "optimizer.early_step_in_backward", "with DDP"),
     ([*degrees(tensor=16), "model.flavor=8B"], 16, "parallelism.tensor_parallel_degree", "the model's 8 key-value"),
     (
         [*degrees(context=2), "training.seq_len=1002"],
@@ -45,6 +48,12 @@ WRONG = [
         2,
         "parallelism.expert_tensor_parallel_degree",
         "changes nothing",
+    ),
+    (
+        [*degrees(expert=2, tensor=2), "model.name=deepseek_v3"],
+        4,
+        "parallelism.expert_tensor_parallel_degree",
+        "each tensor rank on its own tokens alone",
     ),
     ([f"{SEED}=true", "checkpoint.enable=true"], 2, SEED, "single process"),
 ]
@@ -78,7 +87,7 @@ def test_a_layout_that_can_be_is_no_problem(problems, sets, gpus):
         (degrees(context=2), "parallelism.context_parallel_degree", "needs a GPU"),
         (["model.converters=[quantize.linear.float8]"], "model.converters", "needs a GPU"),
         (["model.flavor=8B_flex"], "model.flavor", "flex attention, which needs a GPU"),
-        (["model.name=qwen3", "model.flavor=30B-A3B"], "model.flavor", "need triton"),
+        (["model.name=qwen3", *degrees(tensor=2)], "parallelism.tensor_parallel_degree", "can't divide the attention"),
         (["profiling.enable_memory_snapshot=true"], "profiling.enable_memory_snapshot", "there is no GPU"),
     ],
 )
@@ -92,6 +101,14 @@ def test_a_path_that_is_not_here_is_found_at_a_launch(problems):
     (found,) = problems("training.dataset=text", "training.dataset_path=/nowhere", gpus=1)
     assert found.severity == "missing"
     assert "/nowhere does not exist here" in found.message
+
+
+def test_a_service_whose_package_is_not_here_is_found_at_a_launch(problems, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    (found,) = problems("metrics.enable_wandb=true", gpus=1)
+    assert (found.severity, found.key) == ("missing", "metrics.enable_wandb")
+    assert "pip install 'primus[wandb]'" in found.message
+    assert problems("metrics.enable_wandb=true") == []
 
 
 def test_precision_that_is_not_mixed_is_warned_of(problems):

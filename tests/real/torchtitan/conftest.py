@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,15 @@ from primus.run import RunDirectory
 
 TINY = """
 [model]
-name = "llama3"
+name = "{family}"
 flavor = "custom"
 hf_assets_path = "{corpus}/tokenizer"
 [model.custom]
 dim = 64
 n_layers = 4
 n_heads = 4
-n_kv_heads = 2
-multiple_of = 32
 vocab_size = 260
+{sizes}
 [training]
 dataset = "text"
 dataset_path = "{corpus}"
@@ -56,6 +55,9 @@ last_save_model_only = false
 [debug]
 seed = 7
 """
+
+LLAMA = {"n_kv_heads": 2, "multiple_of": 32}
+"""Sizes of the tiny Llama besides those that all families have."""
 
 
 class Zygote:
@@ -152,7 +154,6 @@ def start(zygote: Zygote, corpus: Path, tmp_path_factory: pytest.TempPathFactory
     """Starts a run of the tiny experiment: `start(name, "training.steps=5", processes=2, resume="require")`."""
     workspace = tmp_path_factory.mktemp("workspace")
     file = workspace / "tiny.toml"
-    file.write_text(TINY.format(corpus=corpus))
 
     def start(
         name: str,
@@ -162,8 +163,12 @@ def start(zygote: Zygote, corpus: Path, tmp_path_factory: pytest.TempPathFactory
         after: Run | None = None,
         at: int | None = None,
         environ: dict[str, str] | None = None,
+        family: str = "llama3",
+        sizes: Mapping[str, Any] = LLAMA,
     ) -> Run:
         """With `after`, begin with a copy of that run's checkpoints, up to step `at`."""
+        lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in sizes.items())
+        file.write_text(TINY.format(corpus=corpus, family=family, sizes=lines))
         options = ("work_group=group", "user_name=user", f"exp_name={name}", f"workspace={workspace}", *sets)
         experiment, problems = resolve(load(file, sets=options, environ={}), BACKEND.schema())
         resources = Resources(nproc_per_node=processes)

@@ -35,7 +35,7 @@ def unpatched():
         from primus.backends.torchtitan import cpu
         for name in [name for name in sys.modules if name.startswith("torchtitan")]:
             del sys.modules[name]
-        cpu._leave_out_triton()
+        cpu._sort_tokens_without_triton()
         from torchtitan.tools import utils
         print("device:", utils.device_type)
     """)
