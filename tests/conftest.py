@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ settings.register_profile("primus", deadline=None)
 settings.load_profile("primus")
 
 WORKERS = Path(__file__).parent / "launch" / "workers"
+STANDINS = Path(__file__).parent / "tuning" / "standins"
 
 
 class ToyRun:
@@ -126,3 +129,32 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., ToyRun]]:
         if run.process.poll() is None:
             run.process.send_signal(signal.SIGKILL)
         run.process.communicate()
+
+
+def standin(name: str) -> ModuleType:
+    """A module of tuning/standins: `kernels` knows what the fake GPUs answer."""
+    spec = importlib.util.spec_from_file_location(f"standin_{name}", STANDINS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def kernels() -> ModuleType:
+    """Which solutions a problem has on the stand-ins, and how long each takes."""
+    return standin("kernels")
+
+
+@pytest.fixture(scope="session")
+def rocm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like /opt/rocm with stand-ins: lib/libhipblaslt.so, lib/libamdhip64.so and bin/hipblaslt-bench."""
+    install = standin("install")
+    compiler = install.compiler()
+    if compiler is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no C compiler (cc) to build the fake hipBLASLt with")
+    folder = tmp_path_factory.mktemp("rocm")
+    install.install_bench(folder)
+    install.build_libraries(folder, compiler)
+    return folder

@@ -49,12 +49,12 @@ def load_library(name: str, explicit: Path | None = None, environ: Mapping[str, 
         raise MissingError(f"{explicit}: no lib{name}.so there. Name the file, or the folder that has it.")
     if found is not None:
         try:
-            return ctypes.CDLL(str(found), mode=ctypes.RTLD_GLOBAL)
+            return ctypes.CDLL(str(found))
         except OSError as error:
             raise MissingError(f"{found} can't be loaded: {error}") from None
     for suffix in SUFFIXES[name]:
         try:
-            return ctypes.CDLL(f"lib{name}.so{suffix}", mode=ctypes.RTLD_GLOBAL)
+            return ctypes.CDLL(f"lib{name}.so{suffix}")
         except OSError:
             continue
     places = ", ".join(dict.fromkeys(str(folder) for folder in folders(environ)))
