@@ -86,8 +86,8 @@ def _status(watch: _Watch, error: Any) -> int:
 
 class _Watch(threading.Thread):
     """Sees workers end before torchrun collects them: notes those that left no note themselves, and ends the others
-    when one has failed, where torchrun would wait 30 seconds for workers that hang in a collective. Where the nodes share
-    the run directory, a failure of another node counts as well."""
+    when one has failed, where torchrun would wait 30 seconds for workers that hang in a collective. On several nodes
+    that share the run directory, a failure of another node counts as well."""
 
     def __init__(self, run_dir: RunDirectory, node: int, count: int, *, several: bool) -> None:
         super().__init__(daemon=True)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from primus.errors import MissingError, ServiceError, UsageError
@@ -25,6 +25,10 @@ _PATIENCE = 5.0
 """Seconds before the user is told who is being waited for; also the time for one message."""
 
 
+_CLOCKS_APART = 5.0
+"""Seconds that a node's clock may differ before the user is warned. The message that brings it may take part of that."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
     """What the launcher of one node tells node 0."""
@@ -35,6 +39,9 @@ class Node:
     host: str
     digest: str
     """Hash of what it would train."""
+
+    clock: float = 0.0
+    """Seconds since the epoch there, when this was sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +104,7 @@ def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) 
                 if problem:
                     _answer(connections, {"error": problem})
                     raise UsageError(problem)
+                _compare_clocks(node)
                 nodes[node.rank] = node
         agreed = decide()
         _answer(connections, asdict(agreed))
@@ -109,7 +117,7 @@ def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) 
 def _join(me: Node, address: tuple[str, int], deadline: float) -> Agreed:
     """As any other node: report to node 0 and wait for its answer."""
     with _connect(address, deadline) as connection:
-        connection.sendall(json.dumps(asdict(me)).encode() + b"\n")
+        connection.sendall(json.dumps(asdict(replace(me, clock=time.time()))).encode() + b"\n")
         connection.settimeout(max(1.0, deadline - time.monotonic()))
         answer = json.loads(_read_line(connection) or "{}")
     if "error" in answer:
@@ -137,6 +145,17 @@ def _difference(me: Node, node: Node, nodes: dict[int, Node]) -> str | None:
             "the environment and the version of Primus on both (`primus config show`)"
         )
     return None
+
+
+def _compare_clocks(node: Node) -> None:
+    ahead = node.clock - time.time()
+    if abs(ahead) > _CLOCKS_APART:
+        print(
+            f"Warning: the clock of {node.host} (node {node.rank}) is {abs(ahead):.0f} s "
+            f"{'ahead of' if ahead > 0 else 'behind'} the one here: which of two nodes failed first can't be told from "
+            "their times. Let the nodes' clocks be set by NTP.",
+            file=sys.stderr,
+        )
 
 
 def _accept(server: socket.socket, missing: set[int], deadline: float) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,21 @@ def test_nodes_that_differ_are_told_so_on_both_sides(port, other, said):
         assert isinstance(answer, UsageError)
         with pytest.raises(UsageError, match=said):
             raise answer
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(60, "is 60 s ahead of"), (-60, "is 60 s behind")])
+def test_clocks_that_are_apart_are_a_warning(port, capsys, monkeypatch, seconds, words):
+    def shifted(me, **changes):
+        return replace(me, clock=changes["clock"] + seconds)
+
+    monkeypatch.setattr("primus.launch.rendezvous.replace", shifted)
+    assert meet(((0, port), {}), ((1, port), {})) == ["run-of-0"] * 2
+    assert words in capsys.readouterr().err
+
+
+def test_clocks_that_agree_are_not_mentioned(port, capsys):
+    meet(((0, port), {}), ((1, port), {}))
+    assert "clock" not in capsys.readouterr().err
 
 
 def test_two_nodes_of_the_same_rank_are_named(port):
