@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from primus.errors import MissingError
 from primus.job import Job
-from primus.launch.account import Account, account_of, account_without_notes
+from primus.launch import together
 from primus.launch.attempt import set_aside
 from primus.launch.care import Care
-from primus.launch.devices import gpu_of
-from primus.launch.failure import Ended, note_of, record_exit, tail_of
-from primus.launch.guard import Guard
+from primus.launch.ending import Part, clean_end, ended_here, first_log
+from primus.launch.guard import End, Guard
 from primus.launch.kernel import KernelWatch
+from primus.launch.link import Link
 from primus.launch.record import Outcome, Record
 from primus.launch.render import command, environment
 from primus.launch.supervise import Supervisor
@@ -36,12 +35,10 @@ if TYPE_CHECKING:
 _INTERVAL = 0.05
 """Seconds between two looks at the logs."""
 
-_ASKED_TO_STOP = {128 + number: number for number in (signal.SIGTERM, signal.SIGUSR1)}
+Judge = Callable[[Outcome], Outcome]
+"""Says of an outcome whether the job is started again after it."""
 
 _DEFAULT_CARE = Care()
-
-_FAILURES_KEPT = 16
-"""Failed workers that status.json lists."""
 
 
 def submit(
@@ -51,9 +48,12 @@ def submit(
     environ: Mapping[str, str],
     container: Container | None = None,
     care: Care = _DEFAULT_CARE,
+    link: Link | None = None,
+    judge: Judge = lambda outcome: outcome,
 ) -> Outcome:
     """Run the job to its end, in the container where there is one, and say how it ended. `argv` is the user's command
-    line, for the manifest."""
+    line, for the manifest; `link` leads to the launchers of the other nodes."""
+    link = link or Link({})
     run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
     set_aside(run_dir, job.attempt)
     run_dir.create(job.files, node=node)
@@ -65,16 +65,21 @@ def submit(
     kernel = KernelWatch()
     supervisor, start = _process(job, workers, environ, container)
     supervisor.grace = care.grace
-    guard = Guard(job, supervisor, care, screen.note)
+    guard = Guard(job, supervisor, care, link, screen.note)
     with supervisor:
-        start(_first_log(job))
+        start(first_log(job))
         record.running(_manifest(job, argv, workers, record.status.started, container))
         status = _watch(supervisor, screen, guard)
-    outcome = (
-        _ended(job, guard)
-        or _outcome(job, status, supervisor, container)
-        or _failed(_account(job, status, supervisor.pid, kernel, environ, shown=screen.ranks), status)
+    part = Part(
+        job=job,
+        status=status,
+        supervisor=supervisor,
+        container=container,
+        kernel=kernel,
+        environ=environ,
+        shown=screen.ranks,
     )
+    outcome = _job_outcome(part, guard, link, judge, care)
     try:
         record.end(outcome)
     except MissingError as error:  # a full disk must not hide how training ended
@@ -84,6 +89,26 @@ def submit(
         print(outcome.text, file=sys.stderr)
     else:
         screen.note(outcome.text)
+    return outcome
+
+
+def _job_outcome(part: Part, guard: Guard, link: Link, judge: Judge, care: Care) -> Outcome:
+    """How the whole job ended: node 0 hears the others, and they hear what it decides."""
+    here, end, killed = clean_end(part), guard.end, part.supervisor.killed
+    if part.job.resources.node_rank != 0:
+        outcome = here if here and end is None else ended_here(part, end, ())
+        together.tell(link, outcome, killed=killed, failures=outcome.failures)
+        return together.decided(link, outcome)
+    if here is None:
+        guard.finish(End(kind="failed", exit_status=part.status, cause="on node 0"))
+    elif killed:
+        guard.finish(End(kind="stopped", exit_status=here.exit_status, cause=f"on node 0: {here.cause}"))
+    together.hear_all(guard, link, care.grace)
+    if here is not None and not killed:
+        end = guard.end
+    outcome = here if here and end is None else ended_here(part, end, together.failures_elsewhere(guard))
+    outcome = judge(outcome)
+    together.decide(link, outcome)
     return outcome
 
 
@@ -120,78 +145,6 @@ def _watch(supervisor: Supervisor, screen: Screen, guard: Guard) -> int:
             screen.note(f"{supervisor.asked.name}: stopping after this step. Once more kills the workers at once.")
     screen.close()
     return status
-
-
-def _ended(job: Job, guard: Guard) -> Outcome | None:
-    """The outcome when the launcher ended the workers itself."""
-    if guard.end is None:
-        return None
-    text = f"Training ended: {guard.end.cause}. Run directory: {job.run_dir}"
-    return Outcome(state="failed", exit_status=guard.end.exit_status, cause=guard.end.cause, text=text)
-
-
-def _outcome(job: Job, status: int, supervisor: Supervisor, container: Container | None) -> Outcome | None:
-    """What the exit status of the workers means; None when some of them have failed."""
-    run_dir, asked = RunDirectory(job.run_dir), supervisor.asked
-    if status == 0:
-        return Outcome(state="succeeded", exit_status=0, text=f"{job.name}: done. Run directory: {run_dir.path}")
-    if asked is not None:
-        cause = f"stopped by {asked.name}" + (", killed since it did not end in time" if supervisor.killed else "")
-        text = f"{job.name}: {cause}. Run directory: {run_dir.path}"
-        return Outcome(state="interrupted", exit_status=128 + asked, cause=cause, text=text)
-    if status in _ASKED_TO_STOP:
-        cause = f"the workers were asked to stop by {_ASKED_TO_STOP[status].name}"
-        text = f"{job.name}: {cause}. Run directory: {run_dir.path}"
-        return Outcome(state="interrupted", exit_status=status, cause=cause, text=text)
-    return _not_started(job, status, container) if container else None
-
-
-def _not_started(job: Job, status: int, container: Container) -> Outcome | None:
-    """The outcome when the container's runtime failed, not what ran inside."""
-    from primus.launch.container.explain import why_not_started
-
-    reason = why_not_started(container, status, tail_of(_first_log(job), 10))
-    if reason is None:
-        return None
-    text = f"Training did not begin: {reason}"
-    return Outcome(state="failed", exit_status=status, cause=reason.partition("\n")[0], text=text)
-
-
-def _account(
-    job: Job, status: int, pid: int, kernel: KernelWatch, environ: Mapping[str, str], *, shown: tuple[int, ...]
-) -> Account:
-    """What is known of the workers that failed; `pid` is the process that was started."""
-    run_dir = RunDirectory(job.run_dir)
-    alone = [] if job.resources.world_size > 1 else [_note(job, status, pid)]
-    for note in alone:
-        record_exit(run_dir, note)
-    found = run_dir.read_failures() or alone  # a full disk takes no note
-    if not found:
-        return account_without_notes(job, status)
-    return account_of(
-        job, found, shown=shown, kernel=kernel.evidence, gpu=lambda local_rank: gpu_of(local_rank, environ)
-    )
-
-
-def _note(job: Job, status: int, pid: int) -> dict[str, Any]:
-    """The end of a worker that has no agent."""
-    return note_of(Ended(rank=0, local_rank=0, pid=pid, status=status), node=0, attempt=job.attempt)
-
-
-def _failed(account: Account, status: int) -> Outcome:
-    return Outcome(
-        state="failed",
-        exit_status=status,
-        cause=account.cause,
-        diagnosis=account.diagnosis,
-        text=account.text,
-        failures=account.failures[:_FAILURES_KEPT],
-    )
-
-
-def _first_log(job: Job) -> Path:
-    run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
-    return run_dir.log_path(node, 0) if job.resources.world_size == 1 else run_dir.agent_log(node)
 
 
 def _describe(job: Job) -> str:

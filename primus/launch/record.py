@@ -28,6 +28,9 @@ class Outcome:
 
     failures: tuple[Mapping[str, Any], ...] = ()
 
+    again: float | None = None
+    """Seconds until the job is started again; None when it is not."""
+
 
 class Record:
     """Keeps status.json and the manifest, on one node of the job."""

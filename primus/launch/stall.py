@@ -7,9 +7,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from primus.backends.heartbeat import Heartbeat, read_heartbeat, write_interval
 from primus.job import Job
@@ -58,10 +57,6 @@ class Standing:
 
     note: str = ""
     stack: str = ""
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Watch:
@@ -157,8 +152,8 @@ def cause_of(standings: Sequence[Standing]) -> str:
     return f"stalled at step {step}: {_ranks(holders(standings))}"
 
 
-def describe(standings: Sequence[Standing]) -> str:
-    """Every rank's last step, and all stacks, for the terminal."""
+def describe(standings: Sequence[Standing], silent: Sequence[int] = ()) -> str:
+    """Every rank's last step, and all stacks, for the terminal; `silent` are nodes that did not answer."""
     longest = max(each.seconds for each in standings)
     lines = [f"No step for {longest:.0f} s. Probably held up by {_ranks(holders(standings))}."]
     alike: dict[str, list[Standing]] = {}
@@ -171,9 +166,11 @@ def describe(standings: Sequence[Standing]) -> str:
         lines.append(f"  {_ranks([each.rank for each in group])} on {place}: {what}, for {seconds:.0f} s")
     for ranks, stack in fold({each.rank: each.stack for each in standings}):
         lines += [f"Stack of {_ranks(ranks)}, innermost call first:", *(f"  {line}" for line in stack.splitlines())]
-    silent = [each.rank for each in standings if not each.stack]
+    without = [each.rank for each in standings if not each.stack]
+    if without:
+        lines.append(f"No stack of {_ranks(without)}: not able to answer.")
     if silent:
-        lines.append(f"No stack of {_ranks(silent)}: not able to answer.")
+        lines.append(f"No answer from node{'s' * (len(silent) > 1)} {as_ranges(silent)}.")
     return "\n".join(lines)
 
 

@@ -1,0 +1,109 @@
+"""One attempt after another, until the job has ended well or nothing is to be hoped for. `primus train` calls
+run_attempts(); restart.py has the rules."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from primus.backends.heartbeat import read_heartbeat
+from primus.errors import PrimusError
+from primus.job import Job
+from primus.launch.care import Care
+from primus.launch.link import Link
+from primus.launch.local import submit
+from primus.launch.record import Outcome
+from primus.launch.rendezvous import Agreed
+from primus.launch.restart import Ending, Interrupted, interruptible, may_pass, pause, pause_before, refusal
+from primus.run import RunDirectory, State, utc_now
+
+if TYPE_CHECKING:
+    from primus.launch.container.render import Container
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Steps:
+    """What `primus train` knows how to do for each attempt."""
+
+    meet: Callable[[], tuple[Agreed, Link]]
+    """Come together with the other nodes."""
+
+    plan: Callable[[Agreed], tuple[Job, Container | None]]
+
+    newest_checkpoint: Callable[[], Path | None]
+
+
+def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the job, again and again where that can help; the exit status of the last attempt."""
+    agreed, link = steps.meet()
+    endings: list[Ending] = []
+    while True:
+        job, container = steps.plan(agreed)
+        judge = _Judge(job, care, steps.newest_checkpoint, endings)
+        try:
+            outcome = submit(job, argv=argv, environ=environ, container=container, care=care, link=link, judge=judge)
+        finally:
+            link.close()
+        if outcome.again is None:
+            return outcome.exit_status
+        try:
+            with interruptible():
+                pause(outcome.again)
+                agreed, link = steps.meet()
+        except Interrupted as asked:
+            status = 128 + asked.signal
+            _give_up(job, state="interrupted", exit_status=status, cause=f"stopped by {asked.signal.name}")
+            return status
+        except PrimusError as error:
+            _give_up(job, state="failed", exit_status=int(error.status), cause=f"not started again: {error}")
+            raise
+
+
+@dataclass(frozen=True, kw_only=False, slots=True)
+class _Judge:
+    """Decides on node 0 whether a failed attempt is followed by another one."""
+
+    job: Job
+    care: Care
+    newest_checkpoint: Callable[[], Path | None]
+    endings: list[Ending] = field(default_factory=list)
+
+    def __call__(self, outcome: Outcome) -> Outcome:
+        if not may_pass(outcome) or not self.care.max_restarts:
+            return outcome
+        newest = self.newest_checkpoint()
+        step = _last_step(self.job)
+        self.endings.append(Ending(outcome=outcome, step=step, checkpoint=None if newest is None else str(newest)))
+        reason = refusal(self.endings, self.care.max_restarts)
+        if reason is not None:
+            return replace(outcome, text=f"{outcome.text}\nNot started again: {reason}.")
+        restart = len(self.endings)
+        seconds = pause_before(restart)
+        where = "from zero" if newest is None else f"from {newest}"
+        text = f"Starts again {where} in {seconds:g} s (restart {restart} of {self.care.max_restarts})."
+        return replace(outcome, state="restarting", again=seconds, text=f"{outcome.text}\n{text}")
+
+
+def _last_step(job: Job) -> int | None:
+    """The last step that some rank is known to have done."""
+    run_dir, per_node = RunDirectory(job.run_dir), job.resources.nproc_per_node
+    beats = [read_heartbeat(run_dir.heartbeat_path(rank // per_node, rank)) for rank in range(job.resources.world_size)]
+    return max((beat.step for beat in beats if beat is not None and beat.step is not None), default=None)
+
+
+def _give_up(job: Job, *, state: State, exit_status: int, cause: str) -> None:
+    """Say in status.json that there is no next attempt after all."""
+    if job.resources.node_rank != 0:
+        return
+    run_dir = RunDirectory(job.run_dir)
+    last = run_dir.read_status()
+    if last is not None:
+        now = utc_now()
+        ended = replace(last, state=state, exit_status=exit_status, cause=cause, updated=now, ended=now)
+        try:
+            run_dir.write_status(ended)
+        except PrimusError as error:
+            print(f"Warning: {error}", file=sys.stderr)
