@@ -99,6 +99,11 @@ _ASSIGNMENT = re.compile(
 _SECRET_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[a-z][a-z0-9-]*)(?P<sign> +)(?P<value>[^\s'\"-][^\s'\"]*)")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _RANDOM = re.compile(r"(?=[^.]*[0-9])(?=.*[A-Za-z]).{8,}|(?=.*[a-z])(?=.*[A-Z]).{16,}")
+_CODE = re.compile(
+    r"None|True|False|null|true|false|[0-9]{1,4}|\$\{?\w+(?::[^}]*)?\}?|<.*"
+    r"|(?:self|cls|os|args|config|cfg|opts?)\.[\w.]+.*|[A-Za-z_][\w.]*[(\[{].*"
+)
+"""A value that is program text or a reference to a variable, not the secret itself."""
 
 _SHAPE_HINTS = (
     *("hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-", "ak-", "xox", "akia", "asia"),
@@ -227,7 +232,7 @@ def _redact_value(name: str, value: Any) -> Any:
 
 def _hide_assigned(match: re.Match[str]) -> str:
     name, sign, value = match["name"], match["sign"], match["value"]
-    if not is_secret_name(name) or value.startswith(HIDDEN):
+    if not is_secret_name(name) or value.startswith(HIDDEN) or _CODE.fullmatch(value):
         return match[0]
     if sign.startswith(":") and _may_be_prose(name) and not _RANDOM.match(value):
         return match[0]

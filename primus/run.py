@@ -72,6 +72,7 @@ class RunDirectory:
         self.logs = self.path / "logs"
         self.failures = self.path / "failures"
         self.heartbeats = self.path / "heartbeats"
+        self.facts = self.path / "facts"
 
     @classmethod
     def named(cls, folder: Path, run_id: str) -> RunDirectory:
@@ -85,6 +86,14 @@ class RunDirectory:
     def log_path(self, node: int, rank: int) -> Path:
         """Output of one worker process; `rank` is the global one."""
         return self.logs / f"node{node}" / f"rank{rank}.log"
+
+    def node_facts(self, node: int) -> Path:
+        """What machine one node is."""
+        return self.facts / f"node{node}.json"
+
+    def diff_path(self, checkout: str) -> Path:
+        """What was changed in a checkout, beside the manifest."""
+        return self.facts / f"{checkout}.diff"
 
     def agent_log(self, node: int) -> Path:
         """Notes of the launcher of one node, and output of torchrun there, and of a worker before it has opened its own
@@ -110,7 +119,7 @@ class RunDirectory:
     def create(self, files: Mapping[str, str], *, node: int = 0) -> None:
         """Make the folders of one node and write `files` (text by relative path); MissingError when that can't be."""
         with explained(f"can't make the run directory {self.path}"):
-            for folder in (self.logs / f"node{node}", self.failures, self.heartbeats):
+            for folder in (self.logs / f"node{node}", self.failures, self.heartbeats, self.facts):
                 folder.mkdir(parents=True, exist_ok=True)
             for name, text in files.items():
                 path = self.path / name

@@ -107,6 +107,8 @@ def test_secrets_inside_text(text, shown):
         "moe_token_dispatcher_type: alltoall, pad_token: x",
         "from sk-learn-contrib-projects-main, risk-adjusted-scheduler-learning-2",
         "password=",
+        "hf_token: ${HF_TOKEN}, token=$TOKEN, api_key=<your key>, password=None",
+        "+    token = tokenizer.next(), self.api_key = os.environ['X'], secret=self.secret",
     ],
 )
 def test_ordinary_text_stays_as_it_is(text):

@@ -53,7 +53,14 @@ def set_aside(run_dir: RunDirectory, attempt: int) -> None:
         return
     with explained(f"can't set aside the last attempt of {run_dir.path}"):
         target.mkdir(parents=True)
-        for path in (run_dir.logs, run_dir.failures, run_dir.heartbeats, run_dir.manifest, run_dir.experiment):
+        for path in (
+            run_dir.logs,
+            run_dir.failures,
+            run_dir.heartbeats,
+            run_dir.facts,
+            run_dir.manifest,
+            run_dir.experiment,
+        ):
             if path.exists():
                 path.rename(target / path.name)
 

@@ -31,6 +31,7 @@ from primus.run import RunDirectory
 
 if TYPE_CHECKING:
     from primus.launch.container.render import Container
+    from primus.launch.manifest_writer import ManifestWriter
 
 _INTERVAL = 0.05
 """Seconds between two looks at the logs."""
@@ -68,8 +69,10 @@ def submit(
     guard = Guard(job, supervisor, care, link, screen.note)
     with supervisor:
         start(first_log(job))
-        record.running(_manifest(job, argv, workers, record.status.started, container))
+        manifest = _manifest(job, argv, workers, record.status.started, container)
+        record.running()
         status = _watch(supervisor, screen, guard)
+        manifest.finish()
     part = Part(
         job=job,
         status=status,
@@ -127,11 +130,11 @@ def _process(
 
 def _manifest(
     job: Job, argv: Sequence[str], variables: Mapping[str, str], started: str, container: Container | None
-) -> dict[str, Any]:
-    from primus.manifest import manifest  # here, where the workers are on their way already
+) -> ManifestWriter:
+    from primus.launch.manifest_writer import ManifestWriter  # here, where the workers are on their way already
 
-    facts = manifest(job, command=argv, environment=variables, started=started)
-    return facts | ({"container": container.facts()} if container else {})
+    more = {"container": container.facts()} if container else {}
+    return ManifestWriter(job, argv=argv, variables=variables, started=started, more=more)
 
 
 def _watch(supervisor: Supervisor, screen: Screen, guard: Guard) -> int:

@@ -33,7 +33,7 @@ class Outcome:
 
 
 class Record:
-    """Keeps status.json and the manifest, on one node of the job."""
+    """Keeps status.json, on one node of the job."""
 
     def __init__(self, run_dir: RunDirectory, attempt: int, *, keep: bool) -> None:
         self._run_dir, self._keep = run_dir, keep
@@ -49,9 +49,7 @@ class Record:
         )
         self._write()
 
-    def running(self, facts: dict[str, Any]) -> None:
-        if self._keep:
-            self._run_dir.write_json(self._run_dir.manifest, facts)
+    def running(self) -> None:
         self._change(state="running")
 
     def end(self, outcome: Outcome) -> None:
