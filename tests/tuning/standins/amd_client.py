@@ -14,11 +14,7 @@ def enums():
     for module in (hip, hipblas, hipblaslt):
         for name in dir(module):
             kind = getattr(module, name)
-            if (
-                isinstance(kind, type)
-                and issubclass(kind, IntEnum)
-                and name.startswith(("hipblas", "hipData", "hipError"))
-            ):
+            if isinstance(kind, type) and issubclass(kind, enum.IntEnum) and name.startswith(WANTED):
                 found[name] = {member: int(value) for member, value in kind.__members__.items()}
     return found
 
