@@ -3,10 +3,12 @@ A module of commands/ is imported when one of its commands is called, so `primus
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
@@ -36,7 +38,8 @@ def run() -> NoReturn:
         main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    sys.stderr.flush()
+    with suppress(OSError):  # a full disk; the status is true all the same
+        sys.stderr.flush()
     os._exit(status)
 
 
@@ -50,11 +53,14 @@ def main() -> NoReturn:
         finally:
             sys.stdout.flush()
     except PrimusError as error:
-        print(_explain(error), file=sys.stderr)
+        with suppress(OSError):
+            print(_explain(error), file=sys.stderr)
         sys.exit(error.status)
     except BrokenPipeError:
         leave_broken_pipe()
-    except Exception:  # noqa: BLE001 - the boundary
+    except Exception as error:  # noqa: BLE001 - the boundary
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            _leave_full_disk(error)
         traceback.print_exc()
         print("This is a fault of Primus, not yours. Please report it with the lines above.", file=sys.stderr)
         sys.exit(ExitStatus.FAULT)
@@ -65,6 +71,16 @@ def leave_broken_pipe() -> NoReturn:
     """Leave as a Unix tool does whose reader has gone away, and let the interpreter's last flush go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)
+
+
+def _leave_full_disk(error: OSError) -> NoReturn:
+    """Leave when the disk, or the one that the output goes to, takes no more."""
+    where = error.filename or "the output"
+    with suppress(OSError):  # it may be the same disk
+        print(f"Error: can't write {where}: {error.strerror}", file=sys.stderr, flush=True)
+    for stream in (sys.stdout, sys.stderr):  # the interpreter's last flush goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(ExitStatus.MISSING)
 
 
 class _LazyGroup(TyperGroup):
@@ -98,6 +114,8 @@ def _explain(error: PrimusError) -> str:
     marks = {"warning": "Warning: "}
     return "\n".join(f"{marks.get(problem.severity, '')}{problem}" for problem in error.problems)
 
+
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 app = typer.Typer(cls=_LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 

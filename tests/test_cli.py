@@ -120,6 +120,22 @@ def test_a_fault_of_ours_shows_its_traceback_and_has_status_1():
     assert "fault of Primus" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("models > /dev/full", 4),
+        ("--help > /dev/full", 4),
+        ("models > /dev/full 2> /dev/full", 4),
+        ("config check no_such_file 2> /dev/full", 4),
+    ],
+)
+def test_output_to_a_full_disk_is_no_fault_and_the_status_is_true(command, status):
+    argv = ["sh", "-c", f'"{sys.executable}" -m primus {command}']
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert done.stderr in ("", "Error: can't write the output: No space left on device\n")
+
+
 def test_a_reader_that_goes_away_is_no_fault():
     code = RAISE.format(error="SystemExit(0)").replace("raise SystemExit(0)", "print('line\\n' * 100_000)")
     command = f'{sys.executable} -c "$CODE" | head -1; echo ${{PIPESTATUS[0]}}'

@@ -8,9 +8,10 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from primus.errors import MissingError
 from primus.job import Job
@@ -89,7 +90,8 @@ def submit(
         print(f"Warning: {error}", file=sys.stderr)
     if outcome.exit_status:
         screen.record(outcome.text)
-        print(outcome.text, file=sys.stderr)
+        with suppress(OSError):  # the terminal, or a full disk behind it; the exit status is true all the same
+            print(outcome.text, file=sys.stderr, flush=True)
     else:
         screen.note(outcome.text)
     return outcome

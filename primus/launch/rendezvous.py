@@ -1,21 +1,22 @@
-"""Makes one job of the launchers on several nodes before any worker starts: the address is checked, every node is there
-once and trains the same, and all take one run directory. `primus train` calls it."""
+"""Makes one job of the launchers on several nodes before any worker starts: every node is there once and trains the
+same, all take one run directory, and they stay in touch. `primus train` calls it."""
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import json
+import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from primus.errors import MissingError, ServiceError, UsageError
+from primus.errors import PrimusError, ServiceError, UsageError
 from primus.job import Resources
+from primus.launch.address import listen
+from primus.launch.link import Link
 from primus.run import RUN_ID
 
 TIMEOUT = 600.0
@@ -24,9 +25,16 @@ TIMEOUT = 600.0
 _PATIENCE = 5.0
 """Seconds before the user is told who is being waited for; also the time for one message."""
 
+_REFUSAL = 5.0
+"""Seconds in which node 0 tells the others that it can't begin."""
+
+_LONGEST_LINE = 1 << 16
+
+_SPARE_FILES = 256
+"""Open files of a launcher besides one connection to each node."""
 
 _CLOCKS_APART = 5.0
-"""Seconds that a node's clock may differ before the user is warned. The message that brings it may take part of that."""
+"""Seconds that a node's clock may differ before the user is warned; what brings it to us takes part of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,27 +60,11 @@ class Agreed:
     attempt: int = 1
 
 
-def check_address(resources: Resources) -> str | None:
-    """The numeric address of node 0, or None where none was given. An error at once for an address or a port that can't
-    serve as the meeting point."""
-    address, port = resources.master_addr, resources.master_port
-    found = [] if address is None else _resolve(address, port)
-    if address is not None and resources.nnodes == 1:
-        if not _is_own(found[0]):
-            raise UsageError(f"--master-addr {address}: not an address of this machine, the only node")
-    elif address is not None:
-        _refuse_loopback(address, found)
-    if port is not None and resources.node_rank == 0:
-        with _listen(port, backlog=1) as server:
-            if address is not None and resources.nnodes > 1 and not any(map(_is_own, found)):
-                _require_way_back(server, address, port)
-    elif address is not None:
-        _require_route(address, found)
-    return found[0] if found else None
-
-
-def agree(resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float = TIMEOUT) -> Agreed:
-    """Meet the launchers of the other nodes, and return what node 0 decides as soon as all are there."""
+def agree(
+    resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float = TIMEOUT
+) -> tuple[Agreed, Link]:
+    """Meet the launchers of the other nodes, and return what node 0 decides as soon as all are there, with the
+    connections to them."""
     me = Node(
         rank=resources.node_rank,
         nnodes=resources.nnodes,
@@ -87,12 +79,37 @@ def agree(resources: Resources, *, digest: str, decide: Callable[[], Agreed], ti
     return _join(me, (resources.master_addr or "", resources.master_port or 0), deadline)
 
 
-def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) -> Agreed:
+@contextmanager
+def refusal_told(resources: Resources) -> Iterator[None]:
+    """As node 0, tell the others what went wrong in here, so that they do not wait for a node that will not come."""
+    try:
+        yield
+    except PrimusError as error:
+        if resources.nnodes > 1 and resources.node_rank == 0 and resources.master_port is not None:
+            _refuse(resources.master_port, resources.nnodes - 1, f"node 0 can't begin: {error}")
+        raise
+
+
+def _refuse(port: int, others: int, problem: str) -> None:
+    """Answer those who come within a short time."""
+    print("Node 0 can't begin; telling the other nodes.", file=sys.stderr, flush=True)
+    deadline = time.monotonic() + _REFUSAL
+    with suppress(PrimusError, OSError), listen(port, backlog=others) as server:
+        for _ in range(others):
+            server.settimeout(max(0.01, deadline - time.monotonic()))
+            with server.accept()[0] as connection:
+                _read_node(connection)
+                _answer([connection], {"error": problem})
+
+
+def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) -> tuple[Agreed, Link]:
     """As node 0: wait for every other node, compare, and answer all."""
     connections: list[socket.socket] = []
     nodes = {0: me}
+    by_node: dict[int, socket.socket] = {}
+    _allow_files(me.nnodes + _SPARE_FILES)
     try:
-        with _listen(port, backlog=me.nnodes) as server:
+        with listen(port, backlog=me.nnodes) as server:
             while len(nodes) < me.nnodes:
                 connection = _accept(server, set(range(me.nnodes)) - nodes.keys(), deadline)
                 node = _read_node(connection)
@@ -102,29 +119,42 @@ def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) 
                 connections.append(connection)
                 problem = _difference(me, node, nodes)
                 if problem:
-                    _answer(connections, {"error": problem})
                     raise UsageError(problem)
                 _compare_clocks(node)
-                nodes[node.rank] = node
+                nodes[node.rank], by_node[node.rank] = node, connection
         agreed = decide()
         _answer(connections, asdict(agreed))
-        return agreed
-    finally:
+    except PrimusError as error:
+        with suppress(PrimusError):
+            _answer(connections, {"error": str(error)})
         for connection in connections:
             connection.close()
+        raise
+    return agreed, Link(by_node)
 
 
-def _join(me: Node, address: tuple[str, int], deadline: float) -> Agreed:
+def _join(me: Node, address: tuple[str, int], deadline: float) -> tuple[Agreed, Link]:
     """As any other node: report to node 0 and wait for its answer."""
-    with _connect(address, deadline) as connection:
+    connection = _connect(address, deadline)
+    try:
         connection.sendall(json.dumps(asdict(replace(me, clock=time.time()))).encode() + b"\n")
         connection.settimeout(max(1.0, deadline - time.monotonic()))
         answer = json.loads(_read_line(connection) or "{}")
+    except OSError:  # reset, or no answer in time
+        answer = {}
     if "error" in answer:
         raise UsageError(answer["error"])
     if not RUN_ID.fullmatch(str(answer.get("run_id", ""))):
         raise ServiceError(f"node 0 at {address[0]}:{address[1]} went away before all nodes had come; see its output")
-    return Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"]))
+    return Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"])), Link({0: connection})
+
+
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files, as far as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _difference(me: Node, node: Node, nodes: dict[int, Node]) -> str | None:
@@ -200,8 +230,14 @@ def _read_node(connection: socket.socket) -> Node | None:
 
 
 def _read_line(connection: socket.socket) -> str:
-    with connection.makefile("r", encoding="utf-8") as stream:
-        return stream.readline(1 << 16)
+    """The first line; what follows it stays to be read."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+        waiting = connection.recv(_LONGEST_LINE, socket.MSG_PEEK)
+        if not waiting:
+            break
+        line += connection.recv(waiting.find(b"\n") + 1 or len(waiting))
+    return line.decode(errors="replace")
 
 
 def _answer(connections: list[socket.socket], answer: dict[str, Any]) -> None:
@@ -214,71 +250,3 @@ def _answer(connections: list[socket.socket], answer: dict[str, Any]) -> None:
             connection.recv(1)
     except OSError as error:
         raise ServiceError(f"a node went away before training could start: {error}") from None
-
-
-def _resolve(address: str, port: int | None) -> list[str]:
-    try:
-        return [str(found[4][0]) for found in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)]
-    except (socket.gaierror, UnicodeError) as error:
-        raise MissingError(f"--master-addr {address}: this name has no address here ({error})") from None
-
-
-def _refuse_loopback(address: str, found: list[str]) -> None:
-    """Each node would wait for itself. A written-out 127.0.0.2 is taken at its word: all nodes on this machine."""
-    loopback = [each for each in found if ipaddress.ip_address(each.partition("%")[0]).is_loopback]
-    if loopback and (loopback[0] in ("127.0.0.1", "::1") or loopback[0] != address):
-        raise UsageError(
-            f"--master-addr {address} means {loopback[0]} here, which is each node itself; give node 0's address in "
-            "the network between the nodes"
-        )
-
-
-def _is_own(address: str) -> bool:
-    """Whether an address belongs to this machine: then a socket can be bound to it."""
-    with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL:
-                raise
-            return False
-    return True
-
-
-def _require_way_back(server: socket.socket, address: str, port: int) -> None:
-    """A foreign address is right only when it is forwarded to this machine, as that of a Kubernetes service is."""
-    server.settimeout(_PATIENCE)
-    try:
-        with socket.create_connection((address, port), timeout=_PATIENCE):
-            server.accept()[0].close()
-    except OSError:
-        raise UsageError(
-            f"--master-addr {address}: not an address of this machine, which is node 0, and no connection to it "
-            "arrives here; is --node-rank right?"
-        ) from None
-
-
-def _require_route(address: str, found: list[str]) -> None:
-    """Connecting a datagram socket sends nothing, but fails where no route leads."""
-    for each in found:
-        with socket.socket(_family(each), socket.SOCK_DGRAM) as probe, suppress(OSError):
-            probe.connect((each, 9))
-            return
-    raise MissingError(f"--master-addr {address}: this machine has no route to {found[0]}")
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-def _listen(port: int, *, backlog: int) -> socket.socket:
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    try:
-        return socket.create_server(("", port), family=family, backlog=backlog, dualstack_ipv6=both)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise MissingError(f"--master-port {port}: another process of this machine uses it; take another") from None
-        if error.errno == errno.EACCES:
-            raise MissingError(f"--master-port {port}: only root may use it; take one above 1023") from None
-        raise
