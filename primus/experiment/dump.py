@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from primus.experiment.leaf import NAMES
-from primus.experiment.model import Experiment, Tree, Value
+from primus.experiment.model import Experiment, Reference, Tree, Value
 from primus.experiment.scalar import format_float, resolve
 from primus.experiment.variables import escape
 
@@ -41,7 +41,9 @@ def format_data(data: Any) -> str:
         return {None: "null", True: "true", False: "false"}[data]
     if isinstance(data, float):
         return format_float(data)
-    return str(data) if isinstance(data, int) else _text(escape(str(data)))
+    if isinstance(data, int):
+        return str(data)
+    return _text(data) if isinstance(data, Reference) else _text(escape(str(data)))
 
 
 def format_tree(tree: Tree) -> str:

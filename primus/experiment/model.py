@@ -10,6 +10,12 @@ from typing import Any
 from primus.errors import Origin, Problem
 
 
+class Reference(str):
+    """Text with `${VARIABLE}` in it that is kept as it is, for who reads the effective experiment: a secret."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Value:
     """A leaf of an experiment: what the user wrote, and where."""
