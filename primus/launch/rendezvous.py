@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from primus.errors import PrimusError, ServiceError, UsageError
+from primus.errors import MissingError, PrimusError, ServiceError, UsageError
 from primus.job import Resources
 from primus.launch.address import listen
 from primus.launch.link import Link
@@ -27,6 +27,9 @@ _PATIENCE = 5.0
 
 _REFUSAL = 5.0
 """Seconds in which node 0 tells the others that it can't begin."""
+
+_ERRORS: dict[int, type[PrimusError]] = {kind.status: kind for kind in (UsageError, MissingError, ServiceError)}
+"""What node 0 may refuse with."""
 
 _LONGEST_LINE = 1 << 16
 
@@ -86,11 +89,12 @@ def refusal_told(resources: Resources) -> Iterator[None]:
         yield
     except PrimusError as error:
         if resources.nnodes > 1 and resources.node_rank == 0 and resources.master_port is not None:
-            _refuse(resources.master_port, resources.nnodes - 1, f"node 0 can't begin: {error}")
+            answer = {"error": f"node 0 can't begin: {error}", "status": error.status}
+            _refuse(resources.master_port, resources.nnodes - 1, answer)
         raise
 
 
-def _refuse(port: int, others: int, problem: str) -> None:
+def _refuse(port: int, others: int, answer: dict[str, Any]) -> None:
     """Answer those who come within a short time."""
     print("Node 0 can't begin; telling the other nodes.", file=sys.stderr, flush=True)
     deadline = time.monotonic() + _REFUSAL
@@ -99,7 +103,7 @@ def _refuse(port: int, others: int, problem: str) -> None:
             server.settimeout(max(0.01, deadline - time.monotonic()))
             with server.accept()[0] as connection:
                 _read_node(connection)
-                _answer([connection], {"error": problem})
+                _answer([connection], answer)
 
 
 def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) -> tuple[Agreed, Link]:
@@ -126,7 +130,7 @@ def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) 
         _answer(connections, asdict(agreed))
     except PrimusError as error:
         with suppress(PrimusError):
-            _answer(connections, {"error": str(error)})
+            _answer(connections, {"error": str(error), "status": error.status})
         for connection in connections:
             connection.close()
         raise
@@ -143,7 +147,7 @@ def _join(me: Node, address: tuple[str, int], deadline: float) -> tuple[Agreed, 
     except OSError:  # reset, or no answer in time
         answer = {}
     if "error" in answer:
-        raise UsageError(answer["error"])
+        raise _ERRORS.get(answer["status"], ServiceError)(answer["error"])
     if not RUN_ID.fullmatch(str(answer.get("run_id", ""))):
         raise ServiceError(f"node 0 at {address[0]}:{address[1]} went away before all nodes had come; see its output")
     return Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"])), Link({0: connection})
@@ -241,12 +245,10 @@ def _read_line(connection: socket.socket) -> str:
 
 
 def _answer(connections: list[socket.socket], answer: dict[str, Any]) -> None:
-    """Tell all nodes, and wait until each has closed its end: then the port is free for torchrun at once."""
+    """Tell all nodes. The connections stay; the port is free for torchrun all the same, since nobody listens there."""
     text = json.dumps(answer).encode() + b"\n"
     try:
         for connection in connections:
             connection.sendall(text)
-        for connection in connections:
-            connection.recv(1)
     except OSError as error:
         raise ServiceError(f"a node went away before training could start: {error}") from None
