@@ -162,10 +162,7 @@ def redact_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def redact_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Nested plain data, as redact_environment does it; for services outside that are told of a run's settings."""
-    return {
-        name: redact_values(value) if isinstance(value, Mapping) else _redact_value(name, value)
-        for name, value in values.items()
-    }
+    return {name: _redact_value(name, value) for name, value in values.items()}
 
 
 def redact_argv(argv: Sequence[str]) -> list[str]:
@@ -225,6 +222,8 @@ def _redact_bytes(text: bytes, known: frozenset[str]) -> bytes:
 
 
 def _redact_value(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return redact_values(value)
     if isinstance(value, str):
         return HIDDEN if value and is_secret_name(name) else redact_text(value)
     return [_redact_value(name, item) for item in value] if isinstance(value, list) else value

@@ -176,3 +176,10 @@ def test_a_command_line_loses_the_values_of_secret_options():
 
 def test_an_option_after_a_secret_switch_is_not_its_value():
     assert redact_argv(["x", "--ask-password", "--verbose"]) == ["x", "--ask-password", "--verbose"]
+
+
+def test_secrets_are_found_in_lists_of_nested_data():
+    nested = {"items": [{"env": {"HF_TOKEN": "x1", "LR": "1"}}, ["a", {"api_key": "x2"}]]}
+
+    hidden = {"items": [{"env": {"HF_TOKEN": HIDDEN, "LR": "1"}}, ["a", {"api_key": HIDDEN}]]}
+    assert redact_values(nested) == hidden

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from primus.backends import registry
 from primus.backends.base import Backend
-from primus.errors import ExperimentError, Problem
+from primus.errors import ExperimentError, Origin, Problem
 from primus.experiment import Experiment, Schema, Value, load, resolve
 from primus.experiment.inherit import Cache
 from primus.job import Resources
@@ -53,6 +53,8 @@ def prepare(
     """Load an experiment and check it; with `resources`, also whether it can run on them. Pure.
 
     With a `cache`, presets that several experiments share are read once."""
+    if framework is not None:
+        registry.get(framework, Origin(kind="option", name=f"--backend {framework}"))
     loaded = load(exp, sets=sets, framework=framework, environ=environ, cache=cache)
     named = loaded.header["framework"]
     installed = registry.get(loaded.framework, named.origin if isinstance(named, Value) else None)
