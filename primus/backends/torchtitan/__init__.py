@@ -16,6 +16,7 @@ from primus.backends.torchtitan.settings import Settings
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema, dump, read_schema
 from primus.job import Job, Resources, Variable
+from primus.metrics.matmul import Tally
 
 
 class TorchtitanBackend:
@@ -86,6 +87,12 @@ class TorchtitanBackend:
         from primus.backends.torchtitan.memory import estimate_memory
 
         return estimate_memory(Settings(experiment, self.schema()), world_size)
+
+    def matmuls(self, experiment: Experiment, resources: Resources) -> Tally:
+        """Of all processes together: matmuls.py."""
+        from primus.backends.torchtitan.matmuls import tally
+
+        return tally(Settings(experiment, self.schema()), resources.world_size)
 
 
 _NVIDIA = (

@@ -136,10 +136,15 @@ def _pipeline(settings: Settings, resources: Resources) -> Iterator[Problem]:
         yield settings.problem("parallelism.pipeline_parallel_degree", message)
         return
     size, batch = settings["parallelism.pipeline_parallel_microbatch_size"], settings["training.local_batch_size"]
+    validated = settings["validation.local_batch_size"]
     if batch % size:
         message = f"{size} does not divide training.local_batch_size, {batch}"
         yield settings.problem("parallelism.pipeline_parallel_microbatch_size", message)
-    elif sizes is not None:
+        return
+    if settings["validation.enable"] and validated % (batch // size):
+        message = f"{validated} can't be split into as many microbatches as a step of training has, {batch // size}"
+        yield settings.problem("validation.local_batch_size", message)
+    if sizes is not None:
         yield from _stages(settings, layout, sizes, batch // size)
 
 

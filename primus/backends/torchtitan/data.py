@@ -1,4 +1,5 @@
-"""Text of one's own as a dataset of torchtitan: `training.dataset = "text"` with a folder of JSONL or Parquet files.
+"""Text of one's own as a dataset of torchtitan: `training.dataset = "text"` with a folder of JSONL or Parquet files, or
+of a Hugging Face dataset.
 The worker registers it before it builds the Trainer."""
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ NAME = "text"
 
 _FORMATS = {"json": "*.jsonl", "parquet": "*.parquet"}
 """Builders of `datasets`, and the files that they read."""
+
+_PART = "train"
+_SAVED = ("state.json", "dataset_dict.json")
+"""Files that save_to_disk() leaves, of a dataset and of one in parts."""
 
 _ORDER = 0
 """Seed of the order of the documents: text is often collected by source, and training must not see one source after the
@@ -102,14 +107,28 @@ def load(path: str) -> datasets.Dataset:
 
 
 def _read(folder: Path) -> datasets.Dataset:
-    """The files of a folder that `primus data prepare` made (below corpus/), or of any folder that has some."""
+    """The files of a folder that `primus data prepare` made (below corpus/) or of any folder that has some, or else a
+    Hugging Face dataset: as save_to_disk() leaves it, or as it lies on the Hub."""
     corpus = folder / "corpus" if (folder / "corpus").is_dir() else folder
     for builder, pattern in _FORMATS.items():
         files = [str(path) for path in sorted(corpus.glob(pattern))]
         if files:
-            return datasets.load_dataset(builder, data_files=files, split="train")
-    why = f"has no {' or '.join(_FORMATS.values())} files" if folder.is_dir() else "is not a folder"
-    raise MissingError(f"training.dataset_path: {folder} {why}. `primus data prepare` makes one from text.")
+            return datasets.load_dataset(builder, data_files=files, split=_PART)
+    if any((folder / name).is_file() for name in _SAVED):
+        saved = datasets.load_from_disk(str(folder))
+        if isinstance(saved, datasets.Dataset):
+            return saved
+        if _PART in saved:
+            return saved[_PART]
+        raise MissingError(f"training.dataset_path: {folder} has no part {_PART!r}, only {', '.join(saved)}.")
+    try:
+        return datasets.load_dataset(str(folder), split=_PART)
+    except FileNotFoundError:
+        why = f"has no {' or '.join(_FORMATS.values())} files" if folder.is_dir() else "is not a folder"
+        message = f"training.dataset_path: {folder} {why}. `primus data prepare` makes one from text."
+        raise MissingError(message) from None
+    except ValueError as error:  # no such part, or several configurations
+        raise MissingError(f"training.dataset_path: {folder}: {error}") from error
 
 
 def _text_of(sample: dict[str, Any]) -> str:

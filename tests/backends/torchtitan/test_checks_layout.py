@@ -33,6 +33,12 @@ WRONG = [
     ([*degrees(pipeline=2), "model.name=qwen3"], 2, "parallelism.pipeline_parallel_degree", "can't split qwen3"),
     ([*degrees(pipeline=2), f"{SCHEDULE}=2F2B"], 2, SCHEDULE, "unknown schedule"),
     ([*degrees(pipeline=2), f"{MICROBATCH}=3"], 2, MICROBATCH, "does not divide"),
+    (
+        [*degrees(pipeline=2), "validation.enable=true", "validation.local_batch_size=4"],
+        2,
+        "validation.local_batch_size",
+        "as many microbatches as a step of training has, 8",
+    ),
     ([*degrees(pipeline=8), "training.local_batch_size=4"], 8, "training.local_batch_size", "than the 8 stages"),
     ([*degrees(pipeline=2), f"{PER_STAGE}=2"], 2, PER_STAGE, "makes 2 per rank; the schedule 1F1B needs 1 stage"),
     ([*degrees(pipeline=2), f"{PER_STAGE}=3"], 2, PER_STAGE, "makes 3 stages, which 2 pipeline ranks can't share"),

@@ -34,6 +34,43 @@ def test_parquet_files_are_read_too(trained_on, corpus, straight):
     assert trained_on("parquet", write) == straight.metric("loss")[1]
 
 
+def save_to_disk(found, folder):
+    found.save_to_disk(folder)
+
+
+def save_in_parts(found, folder):
+    import datasets
+
+    datasets.DatasetDict({"validation": found.select(range(2)), "train": found}).save_to_disk(folder)
+
+
+def save_as_on_the_hub(found, folder):
+    (folder / "data").mkdir()
+    found.to_parquet(folder / "data" / "train-00000-of-00001.parquet")
+    found.select(range(2)).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
+    (folder / "README.md").write_text("A data set.\n")
+
+
+@pytest.mark.parametrize("save", [save_to_disk, save_in_parts, save_as_on_the_hub])
+def test_a_dataset_of_hugging_face_is_read_too(trained_on, corpus, straight, save):
+    def write(folder):
+        import datasets
+
+        save(datasets.Dataset.from_dict({"text": documents(corpus)}), folder)
+
+    assert trained_on(save.__name__, write) == straight.metric("loss")[1]
+
+
+def test_a_dataset_without_a_part_for_training_is_an_error(start, tmp_path):
+    import datasets
+
+    found = datasets.Dataset.from_dict({"text": ["x"]})
+    datasets.DatasetDict({"test": found, "validation": found}).save_to_disk(tmp_path)
+    run = start("no-training", f"training.dataset_path={tmp_path}")
+    assert run.wait() == [4]
+    assert "has no part 'train', only test, validation" in run.log()
+
+
 def test_documents_come_in_the_same_order_wherever_the_files_are(trained_on, corpus, straight):
     assert (
         trained_on("moved", lambda folder: shutil.copytree(corpus / "corpus", folder, dirs_exist_ok=True))

@@ -100,6 +100,34 @@ def test_another_number_of_data_ranks_needs_to_be_told(start, train, straight):
     assert list(train("readers", *sets, processes=2).metric("loss")) == [11]
 
 
+VALIDATION = (
+    *("validation.enable=true", "validation.dataset=text", "validation.freq=1", "validation.steps=2"),
+    *("validation.local_batch_size=8", "validation.seq_len=64", "training.steps=13", "lr_scheduler.total_steps=20"),
+)
+
+
+def test_validation_measures_the_loss_and_leaves_training_as_it_is(train, corpus, straight):
+    sets = (*VALIDATION, f"validation.dataset_path={corpus}")
+    alone = train("validated", *sets, after=straight, at=10)
+    split = train("validated-pair", *sets, "parallelism.pipeline_parallel_degree=2", after=straight, at=10, processes=2)
+    expected = straight.metric("loss")
+    assert alone.metric("loss") == {step: expected[step] for step in (11, 12, 13)}
+    assert split.metric("loss") == pytest.approx(alone.metric("loss"), rel=1e-4)
+    validated = alone.metric("valid_loss")
+    assert list(validated) == [11, 12, 13]
+    # Of text that it trains on: lower than at the start, not yet as at the end.
+    assert all(expected[20] - 0.5 < loss < expected[1] for loss in validated.values())
+    assert split.metric("valid_loss") == pytest.approx(validated, rel=1e-4)
+
+
+def test_a_profile_is_left_in_the_run_directory(train):
+    sets = ("profiling.enable_profiling=true", "profiling.profile_freq=4", "checkpoint.enable=false")
+    run = train("profiled", *sets, "training.steps=4")
+    (trace,) = run.directory.path.glob("*/iteration_4/rank0_trace.json")
+    names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
+    assert "aten::mm" in names
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(start):
     run = start("diverged", "optimizer.lr=1e30", "metrics.log_freq=100")
     assert run.wait() == [1]
