@@ -89,9 +89,7 @@ def epilogue_of(gemm: Gemm) -> Epilogue:
         found = EPILOGUES.get((gemm.activation, gemm.bias_vector, gemm.use_e, gemm.gradient))
     if found is None:
         flags = [name for name in ("gradient", "use_e", "bias_vector") if getattr(gemm, name)]
-        raise UnsupportedProblemError(
-            f"hipBLASLt has no epilogue with {gemm.activation} and {', '.join(flags) or 'nothing'}"
-        )
+        raise UnsupportedProblemError(f"hipBLASLt has no epilogue with {', '.join([gemm.activation, *flags])}")
     return found
 
 

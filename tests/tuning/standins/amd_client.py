@@ -1,6 +1,7 @@
 """Drives whatever libhipblaslt.so and libamdhip64.so ROCM_PATH has with AMD's own Python bindings; prints JSON."""
 
 import ctypes
+import enum
 import json
 from array import array
 
