@@ -60,7 +60,7 @@ def account_of(
     assert first is not None
     run_dir, here = RunDirectory(job.run_dir), first["node"] == job.resources.node_rank
     log = run_dir.log_path(first["node"], first["rank"])
-    if not log.exists():  # it ended before it had opened one
+    if not log.exists() and here:  # it ended before it had opened one
         log = run_dir.agent_log(first["node"])
     told = [*first.get("kernel", ()), *(kernel(first["pid"]) if here else ())]
     texts = [first["message"], first["traceback"], "\n".join(told), "\n".join(tail_of(log, _READ))]
@@ -74,7 +74,7 @@ def account_of(
         *_indented(message.splitlines()),
         *_why(job, first, diagnosis),
         *_others(job, first, failures),
-        *_log_part(first, log, hidden=first["rank"] in shown),
+        *_log_part(first, log, hidden=first["rank"] in shown, place="" if here else f", on {first['host']}"),
         *_elsewhere(job, diagnosis),
     ]
     return Account(
@@ -180,14 +180,15 @@ def _going(job: Job, failed: Collection[int]) -> list[str]:
     return [f"  {_ranks(ranks).capitalize()} had not failed{step}." for step, ranks in groups.items()]
 
 
-def _log_part(first: Mapping[str, Any], log: Path, *, hidden: bool) -> list[str]:
-    """The traceback and the end of the log before it; only the log's name when it is on the terminal already."""
+def _log_part(first: Mapping[str, Any], log: Path, *, hidden: bool, place: str) -> list[str]:
+    """The traceback and the end of the log before it; only the log's name when it is on the terminal already. `place`
+    is where that is, when it is not here."""
     if hidden:
         return [f"Its log: {log}"]
     trace = redact_text(first["traceback"]).rstrip().splitlines()
     tail = _without(tail_of(log, TAIL + len(trace)), trace)[-TAIL:]
     lines = ["Traceback:", *_indented(_middle_out(trace))] if trace else []
-    return lines + ([f"Last lines of {log}:", *_indented(tail)] if tail else [f"Its log: {log}"])
+    return lines + ([f"Last lines of {log}:", *_indented(tail)] if tail else [f"Its log{place}: {log}"])
 
 
 def _without(lines: Sequence[str], trace: Sequence[str]) -> list[str]:

@@ -29,9 +29,6 @@ _AFTERMATH = 3.0
 _INTERVAL = 0.02
 """Seconds between two looks at the workers; torchrun looks every 0.1 s, and we want to see the end before it does."""
 
-_ELSEWHERE = 1.0
-"""Seconds between two looks for failures of other nodes, whose workers those here would wait for without an end."""
-
 _STOPPED = frozenset({0, 128 + signal.SIGTERM, 128 + signal.SIGUSR1})
 """Exit statuses of workers that ended well, or as they were asked to."""
 
@@ -48,7 +45,7 @@ def main() -> NoReturn:
 
     arguments = torchrun.parse_args(sys.argv[1:])
     run_dir, node = RunDirectory(arguments.training_script_args[0]), arguments.node_rank
-    watch = _Watch(run_dir, node, int(arguments.nproc_per_node), several=arguments.nnodes != "1")
+    watch = _Watch(run_dir, node, int(arguments.nproc_per_node))
     # torchrun collects its children in this thread, where a handler comes first, however busy the machine is.
     signal.signal(signal.SIGCHLD, watch.look)
     watch.start()
@@ -72,9 +69,8 @@ def _free_port() -> int:
 
 
 def _status(watch: _Watch, error: Any) -> int:
-    """Status of the failure that came first: on this node, else on another one; torchrun's choice when no worker left
-    a note."""
-    first = first_failure(watch.failures(own=True)) or first_failure(watch.failures(own=False))
+    """Status of the failure that came first on this node; torchrun's choice when no worker left a note."""
+    first = first_failure(watch.failures())
     if first is not None:
         return int(first["exit_status"])
     rank, failure = error.get_first_failure()
@@ -86,13 +82,11 @@ def _status(watch: _Watch, error: Any) -> int:
 
 class _Watch(threading.Thread):
     """Sees workers end before torchrun collects them: notes those that left no note themselves, and ends the others
-    when one has failed, where torchrun would wait 30 seconds for workers that hang in a collective. On several nodes
-    that share the run directory, a failure of another node counts as well."""
+    when one has failed, where torchrun would wait 30 seconds for workers that hang in a collective."""
 
-    def __init__(self, run_dir: RunDirectory, node: int, count: int, *, several: bool) -> None:
+    def __init__(self, run_dir: RunDirectory, node: int, count: int) -> None:
         super().__init__(daemon=True)
         self._run_dir, self._node, self._count = run_dir, node, count
-        self._several = several
         self._attempt = int(os.environ.get(ATTEMPT_VARIABLE, "1"))
         self._kernel = KernelWatch()
         self._local_ranks: dict[int, int] = {}
@@ -103,13 +97,9 @@ class _Watch(threading.Thread):
         self._looking = threading.RLock()  # a handler may interrupt another one
 
     def run(self) -> None:
-        looked = time.monotonic()
         while not self._failed:
             time.sleep(_INTERVAL)
             self.look()
-            if self._several and time.monotonic() - looked > _ELSEWHERE:
-                looked = time.monotonic()
-                self._failed = self._failed or bool(self.failures(own=False))
         time.sleep(_AFTERMATH)
         for pid in self._local_ranks.keys() - self._ended:
             if _exit_status(pid) is None:
@@ -125,10 +115,9 @@ class _Watch(threading.Thread):
                 self._local_ranks |= _workers()
             self._failed = self._one_failed() or self._failed
 
-    def failures(self, *, own: bool) -> list[dict[str, Any]]:
-        """The notes of this attempt, of this node or of the others."""
-        found = self._run_dir.read_failures()
-        return [each for each in found if (each["node"] == self._node) == own and each["attempt"] == self._attempt]
+    def failures(self) -> list[dict[str, Any]]:
+        """The notes of this node."""
+        return [failure for failure in self._run_dir.read_failures() if failure["node"] == self._node]
 
     def note(self, ended: Ended) -> None:
         """Write down the end of a worker."""

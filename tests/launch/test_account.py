@@ -188,6 +188,12 @@ def test_a_cause_that_must_be_on_a_node_with_a_disk_of_its_own_is_sent_there(tmp
     assert "with a disk of their own" not in own
 
 
+def test_a_log_on_the_disk_of_another_node_is_named_with_its_host(tmp_path):
+    job = make_job(tmp_path, nnodes=2, nproc_per_node=1)
+    log = RunDirectory(job.run_dir).log_path(1, 1)
+    assert f"Its log, on h: {log}" in account_of(job, [failure(1, node=1)], shown=()).text
+
+
 def test_a_secret_in_a_failure_is_not_shown(job):
     secret = "hf_" + "aB3" * 10
     log_of(job, 1, f"login with {secret}\n")
