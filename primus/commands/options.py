@@ -3,6 +3,7 @@ train` takes them all, and the commands that submit a training elsewhere take th
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,32 @@ Exp = Annotated[
         metavar="FILE",
         help="Experiment file, or the name of a shipped one.",
         autocompletion=complete_experiment,
+    ),
+]
+
+OptionalExp = Annotated[
+    str | None,
+    typer.Option(
+        envvar="EXP",
+        metavar="FILE",
+        help="Experiment file, or the name of a shipped one.",
+        autocompletion=complete_experiment,
+    ),
+]
+
+FromRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-run", metavar="DIR", help="Start an earlier run again: its experiment, backend, processes and image."
+    ),
+]
+
+Ranks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RANKS",
+        help="Whose output is shown here, such as 0,last or 0-3, first (of each node) or all.  "
+        "[default: the rank that knows the loss]",
     ),
 ]
 
