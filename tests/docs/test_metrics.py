@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,16 +58,8 @@ TABLES = {
 }
 
 
-def test_tables_are_those_of_the_code():
-    text = made = PAGE.read_text(encoding="utf-8")
-    for header, rows in TABLES.items():
-        columns = header.count("|") - 1
-        table = "\n".join([header, "|" + "---|" * columns, *rows(), ""])
-        made = re.sub(rf"^{re.escape(header)}\n(?:\|.*\n)+", table.replace("\\", "\\\\"), made, flags=re.MULTILINE)
-    if os.environ.get("PRIMUS_WRITE_DOCS"):
-        PAGE.write_text(made, encoding="utf-8")
-    assert text == made
-    assert all(header in text for header in TABLES)
+def test_tables_are_those_of_the_code(assert_tables):
+    assert_tables(PAGE, TABLES)
 
 
 def test_the_rules_of_the_text_are_those_of_the_code():

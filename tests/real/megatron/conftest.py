@@ -58,6 +58,30 @@ LLAMA: dict[str, Any] = {
 }
 """A Llama of 4 layers on generated numbers, 20 steps."""
 
+LATENT: dict[str, Any] = {
+    "multi_latent_attention": True,
+    "group_query_attention": None,
+    "num_query_groups": None,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 16,
+    "qk_head_dim": 16,
+    "qk_pos_emb_head_dim": 8,
+    "v_head_dim": 16,
+    "kv_channels": 16,
+    "qk_layernorm": True,
+    "rope_type": "rope",
+}
+"""What makes its attention latent."""
+
+EXPERTS: dict[str, Any] = {
+    "num_experts": 4,
+    "moe_router_topk": 2,
+    "moe_ffn_hidden_size": 64,
+    "moe_router_dtype": "fp32",
+    "moe_token_dispatcher_type": "alltoall",
+}
+"""What gives it experts."""
+
 
 class MegatronRun:
     """Worker processes of one run."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MegatronRun, Start
+from conftest import EXPERTS, LATENT, MegatronRun, Start
 
 pytestmark = pytest.mark.real
 
@@ -22,15 +22,7 @@ TOLERANCE = 1e-4
 
 SHORT: dict[str, Any] = {"train_iters": 10, "lr_warmup_iters": 0, "disable_last_saving": True}
 
-EXPERTS: dict[str, Any] = {
-    "num_experts": 4,
-    "moe_router_topk": 2,
-    "moe_ffn_hidden_size": 64,
-    "moe_router_dtype": "fp32",
-    "moe_token_dispatcher_type": "alltoall",
-    "moe_router_load_balancing_type": "aux_loss",
-    "moe_aux_loss_coeff": 0.01,
-}
+BALANCED = EXPERTS | {"moe_router_load_balancing_type": "aux_loss", "moe_aux_loss_coeff": 0.01}
 
 MODELS: dict[str, dict[str, Any]] = {
     "Llama": {},
@@ -44,19 +36,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "untie_embeddings_and_output_weights": False,
     },
     "Qwen": {"qk_layernorm": True, "add_qkv_bias": True, "untie_embeddings_and_output_weights": False},
-    "Mixtral": EXPERTS,
-    "DeepSeek": EXPERTS
+    "Mixtral": BALANCED,
+    "DeepSeek": BALANCED
+    | LATENT
     | {
-        "multi_latent_attention": True,
-        "group_query_attention": None,
-        "num_query_groups": None,
-        "q_lora_rank": 32,
-        "kv_lora_rank": 16,
-        "qk_head_dim": 16,
-        "qk_pos_emb_head_dim": 8,
-        "v_head_dim": 16,
-        "kv_channels": 16,
-        "qk_layernorm": True,
         "rope_type": "yarn",
         "rotary_scaling_factor": 4,
         "original_max_position_embeddings": 32,

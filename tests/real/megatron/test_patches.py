@@ -8,32 +8,11 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import MegatronRun, Start
+from conftest import EXPERTS, LATENT, MegatronRun, Start
 
 pytestmark = pytest.mark.real
 
 SHORT: dict[str, Any] = {"train_iters": 2, "lr_warmup_iters": 0, "num_layers": 2, "disable_last_saving": True}
-LATENT: dict[str, Any] = {
-    "multi_latent_attention": True,
-    "group_query_attention": None,
-    "num_query_groups": None,
-    "q_lora_rank": 32,
-    "kv_lora_rank": 16,
-    "qk_head_dim": 16,
-    "qk_pos_emb_head_dim": 8,
-    "v_head_dim": 16,
-    "kv_channels": 16,
-    "qk_layernorm": True,
-    "rope_type": "rope",
-}
-EXPERTS: dict[str, Any] = {
-    "num_experts": 4,
-    "moe_router_topk": 2,
-    "moe_ffn_hidden_size": 64,
-    "moe_router_dtype": "fp32",
-    "moe_token_dispatcher_type": "alltoall",
-}
-
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "torch.cuda: device, streams, synchronisation": ({}, "Torch not compiled with CUDA enabled"),
     "torch.cuda: random numbers": ({}, "Torch not compiled with CUDA enabled"),
