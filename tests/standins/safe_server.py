@@ -7,10 +7,12 @@ import base64
 import binascii
 import json
 import os
+import random
 import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -136,8 +138,8 @@ class SafeServer:
         script = folder / "entry.sh"
         script.write_text(workload["_entry"])
         names = ("NNODES", "NODE_RANK") if self.generation == NEW else ("PET_NNODES", "PET_NODE_RANK")
-        with socket.create_server(("127.0.0.2", 0)) as probe:
-            port = probe.getsockname()[1]
+        # Below those that the kernel gives to others meanwhile.
+        port = next(port for port in random.sample(range(20_000, 32_000), 100) if _is_free(port))
         gpus = (workload.get("resources") or [workload.get("resource")])[0]["gpu"]
         for rank in range(replicas):
             place = {names[0]: str(replicas), names[1]: str(rank), "GPUS_PER_NODE": gpus, "WORKLOAD_ID": id}
@@ -400,7 +402,12 @@ def _decoded(entry: str) -> str:
 
 
 def _pod_environment() -> dict[str, str]:
-    """Of a pod's image: nothing of whoever runs the server but what finds programs."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ} | {
-        "OMP_NUM_THREADS": "1"
-    }
+    """Of a pod's image: nothing of whoever runs the server but what finds programs, this Python's among them."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return kept | {"PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.2", port)) != 0
