@@ -14,6 +14,7 @@ quickstart: setup ## train, resume and compare two tiny models on this machine's
 	@$(python) scripts/quickstart.py
 
 test: lint ## everything that CI runs: lint, types and all tests
+	@scripts/test_packages.sh
 	@$(python) -m pytest
 
 unit: setup ## the fast tests

@@ -1,18 +1,25 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the real tests need: a SLURM cluster and shellcheck. Called by `make test`. Without
-# root or apt-get nothing happens: the tests that miss something then say so.
+# Installs the Debian packages that the real tests need: a SLURM cluster, podman and shellcheck. Called by `make test`.
+# Without root or apt-get it only says what is missing, and those tests are skipped.
 set -euo pipefail
 
-packages=(slurmctld slurmd slurm-client munge shellcheck)
+packages=(slurmctld slurmd slurm-client munge podman runc conmon busybox-static shellcheck)
 
 main() {
     local missing=() package
-    command -v apt-get >/dev/null || return 0
+    if ! command -v apt-get >/dev/null; then
+        echo "test packages: no apt-get here; tests that miss one of these are skipped: ${packages[*]}" >&2
+        return
+    fi
     for package in "${packages[@]}"; do
         installed "$package" || missing+=("$package")
     done
-    if [[ ${#missing[@]} == 0 || $(id -u) != 0 ]]; then
-        return 0
+    if [[ ${#missing[@]} == 0 ]]; then
+        return
+    fi
+    if [[ $(id -u) != 0 ]]; then
+        echo "test packages: some tests are skipped; to run them, as root: apt-get install ${missing[*]}" >&2
+        return
     fi
     echo "Installing Debian packages for tests: ${missing[*]}"
     install "${missing[@]}"

@@ -72,7 +72,7 @@ def settle() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["PRIMUS_PARENT_PID"] = str(os.getpid())
     home = os.environ.get("HOME") or "/"
-    if home == "/" or not os.access(home, os.W_OK):
+    if home in ("/", os.getcwd()) or not os.access(home, os.W_OK):  # podman makes the project the home of a stranger
         os.environ["HOME"] = "/tmp"
     import pwd
 

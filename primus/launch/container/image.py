@@ -19,9 +19,8 @@ _ABSENT = ("no such image", "image not known", "unable to find", "no such object
 """Words of a runtime that has no such image, in lower case."""
 
 _REMEDIES = (
-    ("permission denied", "you may not use the daemon: ask to join the group docker, or take --container podman"),
-    ("is the docker daemon running", "the daemon does not run: start it, or take another runtime with --container"),
-    ("cannot connect to the docker daemon", "start the daemon, or take another runtime with --container"),
+    ("permission denied", "You may not use the daemon: ask to join the group docker, or take --container podman."),
+    ("is the docker daemon running", "Start the daemon, or take another runtime with --container."),
 )
 """For a runtime that can't answer: words of its message, and what to do."""
 
@@ -81,8 +80,8 @@ class Inquiry:
         if any(words in err.lower() for words in _ABSENT):
             return None
         remedies = [remedy for words, remedy in _REMEDIES if words in err.lower()]
-        advice = f". {remedies[0][0].upper()}{remedies[0][1:]}." if remedies else ""
-        raise ServiceError(f"{self._runtime.name} can't be asked for the image {self._reference}: {err}{advice}")
+        text = f"{self._runtime.name} can't be asked for the image {self._reference}: {err}"
+        raise ServiceError("\n".join([text, *remedies[:1]]))
 
 
 class ApptainerInquiry(Inquiry):

@@ -52,11 +52,11 @@ def plan_mounts(
     extra: Iterable[Mount],
 ) -> list[Mount]:
     """The mounts of one container. `folders` are the run's own, `variables` the worker's, `values` those of the
-    experiment, and `extra` what the user asked for."""
+    experiment, and `extra` what the user asked for. The run's own need not be there yet."""
     if working_directory in _OF_THE_IMAGE:
         raise UsageError(f"{working_directory} can't be mounted in a container; start primus from the project's folder")
-    paths = [working_directory, *folders, *_of_variables(variables, working_directory)]
-    paths += _of_values(values, working_directory)
+    found = [*_of_variables(variables, working_directory), *_of_values(values, working_directory)]
+    paths = [working_directory, *folders, *(path for path in found if path.exists())]
     kept: list[Path] = []
     for path in _with_targets(paths):
         if not any(path.is_relative_to(other) for other in kept):
@@ -95,13 +95,9 @@ def _of_values(values: Any, here: Path) -> Iterator[Path]:
 
 
 def _with_targets(paths: Iterable[Path]) -> Iterator[Path]:
-    """Each path that is there, and where it really lies when a link leads to it."""
+    """Each path, and where it really lies when a link leads to it."""
     for path in paths:
-        if path.exists() and path not in _OF_THE_IMAGE:
-            yield path
-            real = path.resolve()
-            if real not in _OF_THE_IMAGE:
-                yield real
+        yield from (each for each in (path, path.resolve()) if each not in _OF_THE_IMAGE)
 
 
 def _absolute(text: str, here: Path) -> Path:

@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from primus.errors import MissingError
-from primus.experiment import Experiment
 from primus.job import Job
 from primus.launch.container.host import Host, Runtime, check_devices, find_runtime, look, supposed_runtime
 from primus.launch.container.image import Image, Inquiry, inquire
@@ -43,18 +43,17 @@ class Preparation:
         if self._inquiry.image() is None:
             self._inquiry.pull()
 
-    def plan(self, job: Job, experiment: Experiment, packages: tuple[str, ...]) -> Container:
-        """The container for this job."""
-        image = self._image()
+    def plan(self, job: Job, values: Mapping[str, Any], packages: tuple[str, ...]) -> Container:
+        """The container for this job, whose experiment has these values and whose workers import these packages."""
         return plan_container(
             job,
             request=self._request,
             runtime=self._runtime,
             host=self._host,
-            image=image,
+            image=self._image(),
             environ=self._environ,
             working_directory=Path.cwd(),
-            experiment=experiment,
+            values=values,
             packages=packages,
         )
 
@@ -77,7 +76,7 @@ def plan_container(
     image: Image | None,
     environ: Mapping[str, str],
     working_directory: Path,
-    experiment: Experiment,
+    values: Mapping[str, Any],
     packages: tuple[str, ...],
 ) -> Container:
     """The container as values; only looks at the file system for what there is to mount."""
@@ -86,7 +85,7 @@ def plan_container(
         working_directory=working_directory,
         folders=[job.run_dir.parent.parent],
         variables=variables,
-        values=experiment.plain(),
+        values=values,
         extra=request.mounts,
     )
     return Container(
