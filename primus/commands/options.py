@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from primus.commands.completion import complete_experiment, complete_set
+from primus.launch.care import OnStall
 
 Exp = Annotated[
     str,
@@ -110,5 +111,48 @@ ContainerMounts = Annotated[
     list[str] | None,
     typer.Option(
         "--mount", metavar="HOST[:CONTAINER[:ro]]", help="Show the container one more folder; can be repeated."
+    ),
+]
+
+StallTimeout = Annotated[
+    float | None,
+    typer.Option(
+        envvar="PRIMUS_STALL_TIMEOUT",
+        min=0,
+        metavar="SECONDS",
+        help="Report where every rank is after so long without a step; 0 never.  "
+        "[default: 10 median steps, at least 300]",
+    ),
+]
+
+StallAction = Annotated[
+    OnStall,
+    typer.Option("--on-stall", envvar="PRIMUS_ON_STALL", help="Go on waiting after that, or end with status 124."),
+]
+
+MaxRestarts = Annotated[
+    int,
+    typer.Option(
+        envvar="PRIMUS_MAX_RESTARTS",
+        min=0,
+        metavar="N",
+        help="Start again from the newest checkpoint so often, after failures that can pass.",
+    ),
+]
+
+RendezvousTimeout = Annotated[
+    float,
+    typer.Option(
+        envvar="PRIMUS_RENDEZVOUS_TIMEOUT", min=1, metavar="SECONDS", help="How long the nodes wait for each other."
+    ),
+]
+
+Grace = Annotated[
+    float,
+    typer.Option(
+        envvar="PRIMUS_GRACE",
+        min=0,
+        metavar="SECONDS",
+        help="Time for the last step and checkpoint when asked to stop, before the kill.",
     ),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,16 +17,22 @@ from primus.backends.prepare import Prepared, prepare
 from primus.commands import options
 from primus.errors import MissingError
 from primus.experiment import Experiment, dump
-from primus.job import Resources
+from primus.job import Job, Resources
+from primus.launch.care import Care
 from primus.launch.container.request import Request, container_request
 from primus.launch.devices import Accelerators, find_accelerators
 from primus.launch.topology import plan_resources
 from primus.run import RunDirectory
 
 if TYPE_CHECKING:
+    from primus.launch.attempts import Steps
     from primus.launch.container.prepare import Preparation
+    from primus.launch.container.render import Container
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_CARE = Care()
+"""What is done where nothing is chosen."""
 
 
 @app.command()
@@ -44,6 +50,11 @@ def train(
     container: options.ContainerRuntime = None,
     privileged: options.ContainerPrivileged = False,
     mounts: options.ContainerMounts = None,
+    stall_timeout: options.StallTimeout = None,
+    on_stall: options.StallAction = "wait",
+    max_restarts: options.MaxRestarts = 0,
+    rendezvous_timeout: options.RendezvousTimeout = _CARE.rendezvous_timeout,
+    grace: options.Grace = _CARE.grace,
     dry_run: options.DryRun = False,
 ) -> None:
     """Train a model on this machine, or as one node of several; in a container when an image is named.
@@ -72,7 +83,14 @@ def train(
         resources = _with_network(resources, accelerators, resources.master_addr)
         _show(prepared.backend, experiment, resources, start, beginning, inside)
     else:
-        _run(prepared.backend, experiment, resources, accelerators, start, inside)
+        care = Care(
+            stall_timeout=stall_timeout,
+            on_stall=on_stall,
+            max_restarts=max_restarts,
+            rendezvous_timeout=rendezvous_timeout,
+            grace=grace,
+        )
+        _run(prepared.backend, experiment, resources, accelerators, start, inside, care)
 
 
 _RESUME: dict[bool | None, Resume] = {None: "auto", True: "require", False: "never"}
@@ -149,35 +167,45 @@ def _run(
     accelerators: Accelerators,
     resume: Resume,
     inside: Preparation | None,
+    care: Care,
 ) -> NoReturn:
+    from primus.launch.address import check_address
     from primus.launch.attempt import choose_run_id
+    from primus.launch.attempts import run_attempts
     from primus.launch.network import check_choices
-    from primus.launch.rendezvous import check_address
+    from primus.launch.rendezvous import refusal_told
     from primus.launch.sole import sole_run
 
-    if inside is None:
-        registry.require_packages(backend)
-    else:
-        inside.require()
-    resources = _with_network(resources, accelerators, check_address(resources))
-    if resources.nnodes > 1:
-        check_choices(os.environ, accelerators)
-    run_id = choose_run_id(os.environ)
-    with sole_run(experiment.folder, run_id) if resources.node_rank == 0 else nullcontext():
-        raise typer.Exit(_attempt(backend, experiment, resources, run_id, resume, inside))
+    with ExitStack() as held:
+        with refusal_told(resources):
+            if inside is None:
+                registry.require_packages(backend)
+            else:
+                inside.require()
+            resources = _with_network(resources, accelerators, check_address(resources))
+            if resources.nnodes > 1:
+                check_choices(os.environ, accelerators)
+            run_id = choose_run_id(os.environ)
+            if resources.node_rank == 0:
+                held.enter_context(sole_run(experiment.folder, run_id))
+        steps = _steps(backend, experiment, resources, run_id, resume, inside, care)
+        status = run_attempts(steps, care, argv=sys.argv, environ=os.environ)
+    raise typer.Exit(status)
 
 
-def _attempt(
+def _steps(
     backend: Backend,
     experiment: Experiment,
     resources: Resources,
     run_id: str,
     resume: Resume,
     inside: Preparation | None,
-) -> int:
-    """One launch in the run directory of node 0's run id; its exit status."""
+    care: Care,
+) -> Steps:
+    """How each launch in the run directory of node 0's run id is prepared."""
     from primus.launch.attempt import has_begun, next_attempt, set_aside
-    from primus.launch.local import submit
+    from primus.launch.attempts import Steps
+    from primus.launch.link import Link
     from primus.launch.rendezvous import Agreed, agree
 
     def decide() -> Agreed:
@@ -186,13 +214,19 @@ def _attempt(
         set_aside(run_dir, attempt)
         return Agreed(run_id=run_id, attempt=attempt)
 
-    agreed = agree(resources, digest=_digest(experiment), decide=decide) if resources.nnodes > 1 else decide()
-    run_dir = RunDirectory.named(experiment.folder, agreed.run_id)
-    resume = "auto" if resume == "never" and has_begun(run_dir) else resume
-    job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
-    job = replace(job, attempt=agreed.attempt)
-    container = inside.plan(job, experiment.plain(), backend.packages) if inside else None
-    return submit(job, argv=sys.argv, environ=os.environ, container=container).exit_status
+    def meet() -> tuple[Agreed, Link]:
+        if resources.nnodes == 1:
+            return decide(), Link({})
+        return agree(resources, digest=_digest(experiment), decide=decide, timeout=care.rendezvous_timeout)
+
+    def plan(agreed: Agreed) -> tuple[Job, Container | None]:
+        run_dir = RunDirectory.named(experiment.folder, agreed.run_id)
+        start = "auto" if resume == "never" and has_begun(run_dir) else resume
+        job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=start)
+        job = replace(job, attempt=agreed.attempt)
+        return job, inside.plan(job, experiment.plain(), backend.packages) if inside else None
+
+    return Steps(meet=meet, plan=plan, newest_checkpoint=lambda: backend.newest_checkpoint(experiment))
 
 
 def _digest(experiment: Experiment) -> str:

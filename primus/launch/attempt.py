@@ -73,10 +73,10 @@ def _last_status(run_dir: RunDirectory) -> Status | None:
 
 
 def _summary(status: Status) -> dict[str, Any]:
-    over = status.state in FINAL_STATES
+    over = status.state in (*FINAL_STATES, "restarting")
     return {
         "attempt": status.attempt,
-        "state": status.state if over else "failed",
+        "state": status.state if status.state in FINAL_STATES else "failed",
         "exit_status": status.exit_status,
         "cause": status.cause if over else f"the launcher on {status.host} went away",
         "started": status.started,

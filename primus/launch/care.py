@@ -21,6 +21,9 @@ class Care:
     max_restarts: int = 0
     """How often the job is started again after a failure that can pass."""
 
+    rendezvous_timeout: float = 600.0
+    """Seconds that the nodes wait for each other, as long as torchrun does by default."""
+
     grace: float = 30.0
     """Seconds between the request to stop and the kill: what SLURM (KillWait), Kubernetes and torchrun allow by
     default."""

@@ -51,7 +51,7 @@ class Link:
         """Nodes that are there."""
         return frozenset(self._connections)
 
-    def send(self, kind: str, **data: Any) -> None:
+    def send(self, kind: str, /, **data: Any) -> None:
         """Tell every other node of this link."""
         line = json.dumps({"kind": kind, "data": data}).encode() + b"\n"
         for node, connection in list(self._connections.items()):

@@ -19,9 +19,6 @@ from primus.launch.address import listen
 from primus.launch.link import Link
 from primus.run import RUN_ID
 
-TIMEOUT = 600.0
-"""Seconds that the nodes wait for each other, as long as torchrun does by default."""
-
 _PATIENCE = 5.0
 """Seconds before the user is told who is being waited for; also the time for one message."""
 
@@ -63,9 +60,7 @@ class Agreed:
     attempt: int = 1
 
 
-def agree(
-    resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float = TIMEOUT
-) -> tuple[Agreed, Link]:
+def agree(resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float) -> tuple[Agreed, Link]:
     """Meet the launchers of the other nodes, and return what node 0 decides as soon as all are there, with the
     connections to them."""
     me = Node(

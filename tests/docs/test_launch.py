@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from primus.launch.care import Care
 from primus.launch.environment import GPUS, MODELS, SETTINGS, Setting, model_settings
-from primus.launch.rendezvous import TIMEOUT
 
 PAGE = Path(__file__).parents[2] / "docs/launch.md"
 
@@ -41,16 +40,8 @@ TABLES = {
 }
 
 
-def test_tables_are_those_of_the_code():
-    text = made = PAGE.read_text(encoding="utf-8")
-    for header, rows in TABLES.items():
-        columns = header.count("|") - 1
-        table = "\n".join([header, "|" + "---|" * columns, *rows(), ""])
-        made = re.sub(rf"^{re.escape(header)}\n(?:\|.*\n)+", table.replace("\\", "\\\\"), made, flags=re.MULTILINE)
-    if os.environ.get("PRIMUS_WRITE_DOCS"):
-        PAGE.write_text(made, encoding="utf-8")
-    assert text == made
-    assert all(header in text for header in TABLES)
+def test_tables_are_those_of_the_code(assert_tables):
+    assert_tables(PAGE, TABLES)
 
 
 def test_nothing_that_is_left_out_is_set():
@@ -61,5 +52,5 @@ def test_nothing_that_is_left_out_is_set():
 
 
 def test_the_time_that_nodes_wait_for_each_other_is_said():
-    assert TIMEOUT == 600
+    assert Care().rendezvous_timeout == 600
     assert "missing after ten minutes" in PAGE.read_text(encoding="utf-8")

@@ -26,14 +26,18 @@ import sys
 from primus.job import Resources
 from primus.launch.devices import Accelerators
 from primus.launch.network import find_network
-from primus.launch.rendezvous import agree, check_address
+from primus.launch.address import check_address
+from primus.launch.rendezvous import Agreed, agree
 
 address, timeout, node = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 resources = Resources(nnodes=3, node_rank=node, master_addr=address, master_port=2222)
 found = find_network(
     address=check_address(resources), accelerators=Accelerators(kind="cpu", count=0, evidence="")
 )
-run = agree(resources, run_id=f"run-of-{node}", digest="same", timeout=timeout)
+agreed, link = agree(
+    resources, digest="same", decide=lambda: Agreed(run_id=f"run-of-{node}"), timeout=timeout
+)
+run = agreed.run_id
 sys.stdout.write(f"{node} {found.interface} {run}\\n")  # in one piece: all nodes write to the same pipe
 """
 
