@@ -3,6 +3,7 @@ parts in status.json."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ _READ = 400
 
 _TRACEBACK = 40
 """Lines of a traceback that are shown; the middle of a longer one is left out."""
+
+_LEAST_DISK = 64 * 1024
+"""Bytes; with fewer a disk is full."""
 
 _GROUPS = 8
 """Kinds of what happened to the others that are told."""
@@ -63,7 +67,7 @@ def account_of(
     if not log.exists() and here:  # it ended before it had opened one
         log = run_dir.agent_log(first["node"])
     told = [*first.get("kernel", ()), *(kernel(first["pid"]) if here else ())]
-    texts = [first["message"], first["traceback"], "\n".join(told), "\n".join(tail_of(log, _READ))]
+    texts = [first["message"], first["traceback"], "\n".join(told), "\n".join(tail_of(log, _READ)), _disk(run_dir)]
     diagnosis = next(iter(diagnose(texts, first["exit_status"])), None)
     on_gpu = job.resources.accelerator != "cpu"
     place = (gpu(first["local_rank"]) if here else "") or (f"GPU {first['local_rank']}" if on_gpu else "")
@@ -91,6 +95,7 @@ def account_without_notes(job: Job, status: int) -> Account:
     log = run_dir.agent_log(node)
     own = range(node * per_node, (node + 1) * per_node)
     texts = ["\n".join(tail_of(each, _READ)) for each in (log, *(run_dir.log_path(node, rank) for rank in own))]
+    texts.append(_disk(run_dir))
     diagnosis = next(iter(diagnose(texts, status)), None)
     said = f"torchrun {describe_status(status)}"
     lines = [f"Training failed: {said}"]
@@ -109,6 +114,16 @@ def as_ranges(ranks: Iterable[int]) -> str:
         else:
             parts.append([rank, rank])
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)
+
+
+def _disk(run_dir: RunDirectory) -> str:
+    """What is to be said of a full disk, on which nobody could write down that it is full."""
+    try:
+        left = os.statvfs(run_dir.path)
+    except OSError:  # the directory went away
+        return ""
+    full = left.f_bavail * left.f_frsize < _LEAST_DISK
+    return f"can't write {run_dir.path}: no space left on the device" if full else ""
 
 
 def _and_why(diagnosis: Diagnosis | None) -> str:
