@@ -66,12 +66,13 @@ enable = false
 """
 
 
-def primus(*arguments, folder, expect=0):
+def primus(*arguments, folder, expect=0, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "MLFLOW_"))}
-    environment = clean | {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "HOME": str(folder)}
+    environment = clean | {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "HOME": str(folder)} | environment
     command = [sys.executable, "-m", "primus", *map(str, arguments)]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == expect, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stderr
 
 
 def run_of(workspace, name):
@@ -175,6 +176,14 @@ def test_wandb_keeps_the_run_for_later(run):
     (kept,) = (run.run_dir / "wandb").glob("offline-run-*/run-*.wandb")
     assert kept.stat().st_size > 1000
     assert run.run_dir.name in kept.name
+
+
+def test_a_service_whose_package_is_missing_ends_a_training_before_it_starts(tmp_path):
+    (tmp_path / "experts.yaml").write_text(MEGATRON.format(workspace=tmp_path))
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['wandb'] = None\n")
+    said = primus("train", "--exp", tmp_path / "experts.yaml", folder=tmp_path, expect=4, PYTHONPATH=str(tmp_path))
+    assert "disable_wandb: reports to wandb need the package wandb" in said
+    assert not (tmp_path / "team").exists()
 
 
 def test_services_learn_that_a_run_has_failed(tmp_path):
