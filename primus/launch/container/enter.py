@@ -131,13 +131,11 @@ def watch(training: int, reader: int) -> int:
             if not data:
                 data = bytes([signal.SIGKILL])  # the launcher has gone
             for number in data:
-                if number in _STOP and not stopping:
-                    stopping = True
-                    os.kill(training, signal.SIGTERM)
-                elif number == signal.SIGUSR1:
-                    os.kill(training, number)
-                elif number == signal.SIGKILL:
-                    os.kill(training, number)
+                if number == signal.SIGCHLD or (number in _STOP and stopping):
+                    continue
+                stopping = stopping or number in _STOP
+                os.kill(training, signal.SIGTERM if number in _STOP else number)
+                if number == signal.SIGKILL:
                     return 128 + number
 
 
