@@ -132,7 +132,7 @@ class Layouts:
         if model not in self._alone:
             seed = self._start(f"weights-{model}", model, 1, "checkpoint.create_seed_checkpoint=true")
             self._weights[model] = seed.folder / "checkpoints" / "step-0"
-            self._alone[model] = self._from_weights(f"alone-{model}", model, 1)
+            self._alone[model] = self.from_weights(f"alone-{model}", model, 1)
         return self._alone[model]
 
     def run(self, case: Case) -> Any:
@@ -140,10 +140,11 @@ class Layouts:
         name = f"layout-{CASES.index(case)}"
         if name not in self._runs:
             sets = [f"parallelism.{key}={json.dumps(value)}" for key, value in case.values.items()]
-            self._runs[name] = self._from_weights(name, case.model, case.replicas, *sets, processes=case.processes)
+            self._runs[name] = self.from_weights(name, case.model, case.replicas, *sets, processes=case.processes)
         return self._runs[name]
 
-    def _from_weights(self, name: str, model: str, replicas: int, *sets: str, **options: Any) -> Any:
+    def from_weights(self, name: str, model: str, replicas: int, *sets: str, **options: Any) -> Any:
+        """The steps of a run that begins as alone() does."""
         weights = (f"checkpoint.initial_load_path={self._weights[model]}", "checkpoint.load_only=true")
         return self._start(name, model, replicas, *weights, *sets, **options)
 
@@ -182,6 +183,13 @@ def test_losses_and_gradients_are_those_of_one_process(each: Case, layouts: Layo
     measured.append(found)
     assert found.loss < TOLERANCE
     assert found.grad_norm < TOLERANCE
+
+
+def test_experts_in_one_grouped_product_train_without_triton(layouts: Layouts) -> None:
+    alone = layouts.alone("qwen3")
+    grouped = layouts.from_weights("grouped", "qwen3", 1, "model.custom.moe_args.use_grouped_mm=true")
+    assert grouped.metric("loss") == pytest.approx(alone.metric("loss"), rel=5e-3)
+    assert grouped.metric("loss") != alone.metric("loss")  # it multiplies in bfloat16
 
 
 @pytest.mark.parametrize("layout", ["tensor 2", "pipeline 2", "HSDP 2 × 2, expert 2"])
