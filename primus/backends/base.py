@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema
 from primus.job import Job, Resources
+from primus.metrics.matmul import Tally
 
 Resume = Literal["auto", "require", "never"]
 """`auto` resumes when a checkpoint exists, `require` fails without one, `never` starts from zero."""
@@ -65,4 +66,8 @@ class Backend(Protocol):
 
     def memory(self, experiment: Experiment, world_size: int) -> int:
         """Bytes that a checked experiment needs on the device that holds the most, of so many: an estimate."""
+        ...
+
+    def matmuls(self, experiment: Experiment, resources: Resources) -> Tally:
+        """The matrix multiplications of one training step of a checked experiment, from its values alone."""
         ...

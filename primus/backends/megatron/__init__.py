@@ -14,6 +14,7 @@ from primus.backends.megatron.layout import layout_of
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema, dump, read_schema
 from primus.job import Job, Resources, Variable
+from primus.metrics.matmul import Tally
 
 
 class MegatronBackend:
@@ -85,6 +86,14 @@ class MegatronBackend:
         from primus.backends.megatron.parameters import complete_values
 
         return estimate_memory(complete_values(experiment.plain(), self.schema()), world_size).total
+
+    def matmuls(self, experiment: Experiment, resources: Resources) -> Tally:
+        """Of all processes together: matmuls.py."""
+        from primus.backends.megatron.matmuls import tally
+        from primus.backends.megatron.parameters import complete_values
+
+        values = complete_values(experiment.plain(), self.schema())
+        return tally(values, resources.world_size, gpu=resources.accelerator != "cpu")
 
 
 _GPU = (

@@ -119,7 +119,7 @@ def _activations(values: Values, layout: Layout, layers: Sequence[Layer], stage:
     boundary = 2 * int(values["hidden_size"]) // (layout.tensor if values["sequence_parallel"] else 1)
     kept, working = 0.0, 0.0
     for index, full in enumerate(per_token):
-        recomputed = _is_recomputed(values, layout, index, len(per_token))
+        recomputed = is_recomputed(values, layout, index, len(per_token))
         kept += boundary if recomputed else full
         working = max(working, full if recomputed else 0.0)
     in_flight = _in_flight(values, layout, stage)
@@ -130,7 +130,8 @@ def _activations(values: Values, layout: Layout, layers: Sequence[Layer], stage:
     return int(tokens * (kept * in_flight + working + logits))
 
 
-def _is_recomputed(values: Values, layout: Layout, index: int, layers: int) -> bool:
+def is_recomputed(values: Values, layout: Layout, index: int, layers: int) -> bool:
+    """Whether the layer at that place of a stage with so many layers is computed again as a whole."""
     if values["recompute_granularity"] != "full":
         return False
     if values["recompute_method"] == "uniform":
