@@ -15,13 +15,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from primus.errors import PrimusError
+from primus.errors import PrimusError, UsageError
 from primus.lifeline import die_with_parent
 from primus.tuning.gemm import Gemm
 from primus.tuning.hip import Hip, HipError, HipStatus
 from primus.tuning.hipblaslt.abi import Status
 from primus.tuning.hipblaslt.library import HipblasLt, HipblasLtError
-from primus.tuning.measure import NoSolutionError, Settings, measure
+from primus.tuning.measure import MeaninglessResultError, NoSolutionError, Settings, measure
 from primus.tuning.measure_problem import UnsupportedProblemError, check, describe, for_architecture
 
 OVERRIDE_FILE = "HIPBLASLT_TUNING_OVERRIDE_FILE"
@@ -51,14 +51,14 @@ def main() -> int:
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1) as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         try:
-            answer = {"status": "done", **_perform(json.load(sys.stdin), answers)}
-        except (PrimusError, ValueError, KeyError, TypeError) as error:
+            answer = {"status": "done", **_perform(sys.stdin.read(), answers)}
+        except PrimusError as error:
             answer = {"status": "failed", "kind": kind_of(error), "message": str(error)}
         answers.write(json.dumps(answer) + "\n")
     return 0
 
 
-def kind_of(error: Exception) -> str:
+def kind_of(error: PrimusError) -> str:
     """One word for the tuner's tables."""
     match error:
         case HipError():
@@ -69,17 +69,43 @@ def kind_of(error: Exception) -> str:
             return "no-solution"
         case UnsupportedProblemError():
             return "unsupported"
-        case PrimusError():
-            return "missing"
-        case _:
+        case MeaninglessResultError():
+            return "meaningless"
+        case UsageError():
             return "bad-request"
+        case _:
+            return "missing"
 
 
-def _perform(request: Mapping[str, Any], answers: TextIO) -> dict[str, Any]:
-    action = ACTIONS.get(request["do"])
+def _perform(text: str, answers: TextIO) -> dict[str, Any]:
+    try:
+        request = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"the request is no JSON: {error}") from None
+    action = ACTIONS.get(_field(request, "do"))
     if action is None:
-        raise ValueError(f"unknown request {request['do']!r}: {', '.join(ACTIONS)}")
+        raise UsageError(f"unknown request {request['do']!r}, known are {', '.join(ACTIONS)}")
     return action(request, answers)
+
+
+def _field(request: Mapping[str, Any], name: str) -> Any:
+    if name not in request:
+        raise UsageError(f"the request has no {name!r}")
+    return request[name]
+
+
+def _gemm(value: Any) -> Gemm:
+    try:
+        return Gemm.from_json(value)
+    except ValueError as error:
+        raise UsageError(f"the request's problem: {error}") from None
+
+
+def _settings(value: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings(**{**value, "skip": tuple(value.get("skip", ()))})
+    except TypeError as error:
+        raise UsageError(f"the request's settings: {error}") from None
 
 
 def _load(request: Mapping[str, Any]) -> tuple[Hip, HipblasLt]:
@@ -105,9 +131,7 @@ def _describe(request: Mapping[str, Any], answers: TextIO) -> dict[str, Any]:
 
 
 def _measure(request: Mapping[str, Any], answers: TextIO) -> dict[str, Any]:
-    gemm = Gemm.from_json(request["gemm"])
-    options = dict(request["settings"])
-    settings = Settings(**{**options, "skip": tuple(options.get("skip", ()))})
+    gemm, settings = _gemm(_field(request, "gemm")), _settings(_field(request, "settings"))
     for name in [name for name in os.environ if name.startswith(DISTURBING)]:
         del os.environ[name]
     check(gemm)
@@ -121,10 +145,10 @@ def _measure(request: Mapping[str, Any], answers: TextIO) -> dict[str, Any]:
 
 def _choose(request: Mapping[str, Any], answers: TextIO) -> dict[str, Any]:
     """Which solution the library itself takes for each problem: with an override file set, whether it is used."""
-    gemms = [Gemm.from_json(each) for each in request["gemms"]]
+    gemms, limit = [_gemm(each) for each in _field(request, "gemms")], _field(request, "max_workspace")
     hip, library = _load(request)
     arch = hip.properties(0).arch
-    with library.create() as handle, library.preference(request["max_workspace"]) as preference:
+    with library.create() as handle, library.preference(limit) as preference:
         return {"indices": [_choice(handle, preference, each, arch) for each in gemms]}
 
 

@@ -108,6 +108,12 @@ class NoSolutionError(PrimusError):
     status = ExitStatus.MISSING
 
 
+class MeaninglessResultError(PrimusError):
+    """The library's own choice computes no finite number, so that nothing can be compared with it."""
+
+    status = ExitStatus.MISSING
+
+
 def measure(
     hip: Hip, library: HipblasLt, gemm: Gemm, settings: Settings, trying: Callable[[int], None] = lambda index: None
 ) -> Measurement:
@@ -270,6 +276,8 @@ class _Search:
         for index in sorted(again, key=again.__getitem__):
             if index == default.algo.index:
                 return default
+            if not any(map(math.isfinite, reference)):
+                raise MeaninglessResultError(f"{gemm.title}: the default's result has no finite number in it")
             apart = difference(reference, self._bench.result(by_index[index]))
             if apart <= limit:
                 self._error = apart

@@ -27,7 +27,8 @@ class Failure:
     """Why there is no answer."""
 
     kind: str
-    """timeout, crashed, no-solution, unsupported, out-of-memory, no-device, device-fault, library, hip, missing …"""
+    """timeout, crashed, no-solution, unsupported, meaningless, out-of-memory, no-device, device-fault, library, hip,
+    missing, bad-request."""
 
     message: str
     trying: int | None = None
@@ -81,6 +82,9 @@ def ask(
             trying = _trying(out)
             during = "" if trying is None else f", while solution {trying} ran"
             return Failure(kind="timeout", message=f"no answer within {timeout:g} s{during}", trying=trying)
+        except BaseException:  # interrupted: do not wait for it
+            child.kill()
+            raise
     return _answer(child.returncode, out, err)
 
 

@@ -31,6 +31,7 @@ static inline uint64_t hash_of(const char *text) {
 /* Offered by the fake runtime to the fake library, and to tests. */
 int fake_hip_owns(const void *pointer, size_t size);
 int fake_hip_broken(void);
+int fake_hip_physical_device(void);
 void fake_hip_break(int code);
 void fake_hip_advance(double microseconds);
 void *fake_hip_allocate(size_t size);

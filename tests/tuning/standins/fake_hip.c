@@ -226,6 +226,7 @@ EXPORT int hipEventElapsedTime(float *ms, void *start, void *stop) {
 EXPORT void fake_hip_advance(double microseconds) { clock_us += microseconds; }
 EXPORT void fake_hip_break(int code) { broken = code; }
 EXPORT int fake_hip_broken(void) { return broken; }
+EXPORT int fake_hip_physical_device(void) { int map[64]; return visible(map) > current ? map[current] : -1; }
 
 EXPORT int hipRuntimeGetVersion(int *version) {
     BEGIN(hipRuntimeGetVersion);

@@ -1,12 +1,16 @@
 /* hipBLASLt without a GPU: the C interface with its checks of sizes and pointers, solutions and times from kernels.py's
  * rules, small real multiplications. fake_log.c writes its log, fake_override.c reads override files.
  * Controls: STANDIN_VERSION, STANDIN_REVISION, STANDIN_SOLUTIONS, STANDIN_SEED, STANDIN_NOISE (share of a time),
- * STANDIN_COMPUTE (0: touch no memory), STANDIN_FAILURES (`MxNxK:kind;...` or @FILE), STANDIN_ARCH. */
+ * STANDIN_COMPUTE (0: touch no memory), STANDIN_FAILURES (`MxNxK:kind;...` or @FILE; kinds: none
+ * single segv segv-one abort exit hang oom fail gone wrong nan slow), STANDIN_ARCH, STANDIN_DIRECTORY. */
 #include "fake_hipblaslt.h"
 
 #include <math.h>
 #include <signal.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { OK, NOT_INITIALIZED, ALLOC_FAILED, INVALID_VALUE, EXECUTION_FAILED = 5, NOT_SUPPORTED = 7 };
@@ -410,6 +414,29 @@ static int is_small_and_f32(const Problem *p) {
     return all_f32 && known && p->m * p->n * p->k * p->batch <= 4000000;
 }
 
+/* In STANDIN_DIRECTORY, as the fake bench does: a GPU is held by one process that multiplies on it, and who does is
+ * written down. */
+static void hold_gpu(const Problem *p) {
+    const char *directory = getenv("STANDIN_DIRECTORY");
+    static int held;
+    char path[4096], line[128];
+    struct timespec now;
+    if (held || !directory) return;
+    int device = fake_hip_physical_device();
+    snprintf(path, sizeof path, "%s/gpu-%d", directory, device);
+    held = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    int taken = held < 0 || flock(held, LOCK_EX | LOCK_NB);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int length = snprintf(line, sizeof line, "%lld.%06ld %s %d %lldx%lldx%lld library\n", (long long)now.tv_sec,
+                          now.tv_nsec / 1000, taken ? "TWO ON ONE" : "start", device, (long long)p->m, (long long)p->n,
+                          (long long)p->k);
+    snprintf(path, sizeof path, "%s/runs", directory);
+    int runs = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    if (runs < 0 || write(runs, line, (size_t)length) != length) abort();
+    close(runs);
+    if (taken) exit(99);
+}
+
 static int run(const Problem *p, int index, const float *scalars[2], const void *a, const void *b, const void *c, void *d) {
     if (number_of("STANDIN_COMPUTE", 1)) {
         touch("A", a, bytes_of(p->a));
@@ -420,6 +447,7 @@ static int run(const Problem *p, int index, const float *scalars[2], const void 
         if (uses_e(p->desc->epilogue)) touch("E", p->desc->aux, (size_t)p->m);
         if (is_small_and_f32(p)) multiply(p, *scalars[0], a, b, *scalars[1], c, d);
         else pretend(p, d);
+        if (planned_failure(p, "nan")) memset(d, 0xff, bytes_of(p->d));
         if (planned_failure(p, "wrong") && index == fastest(p)) memset((char *)d + bytes_of(p->d) / 2, 0x42, 4);
     }
     fake_hip_advance(time_of(p, index));
@@ -464,6 +492,7 @@ EXPORT int hipblasLtMatmul(
     if (place < 0) return NOT_SUPPORTED;
     if (workspace_of(place) > workspace_size || (workspace_of(place) && !workspace)) return INVALID_VALUE;
     if ((code = fail_as_planned(&p, index))) return code;
+    hold_gpu(&p);
     log_matmul(&p, index, *(const float *)alpha, *(const float *)beta);
     return run(&p, index, (const float *[]){alpha, beta}, a, b, c, d);
 }

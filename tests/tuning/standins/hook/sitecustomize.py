@@ -127,6 +127,7 @@ class Announcer:
         from primus.tuning.hipblaslt.library import HipblasLt
 
         os.environ["STANDIN_COMPUTE"] = "0"  # the operands are torch's, not the fake device's
+        os.environ.pop("STANDIN_DIRECTORY", None)  # many ranks may train on one fake GPU
         folder = Path(os.environ["STANDIN_HOOK"])
         hip = Hip.load(folder)
         self.library = HipblasLt.load(folder)
