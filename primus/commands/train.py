@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -15,16 +16,19 @@ from primus.backends import registry
 from primus.backends.base import Backend, Resume
 from primus.backends.prepare import Prepared, prepare
 from primus.commands import options
-from primus.errors import MissingError
+from primus.errors import MissingError, UsageError
 from primus.experiment import Experiment, dump
-from primus.job import Job, Resources
+from primus.experiment.withhold import withhold
+from primus.job import Job, Resources, Variable
 from primus.launch.care import Care
 from primus.launch.container.request import Request, container_request
 from primus.launch.devices import Accelerators, find_accelerators
+from primus.launch.ranks import chosen_ranks
 from primus.launch.topology import plan_resources
 from primus.run import RunDirectory
 
 if TYPE_CHECKING:
+    from primus.launch.again import Earlier
     from primus.launch.attempts import Steps
     from primus.launch.container.prepare import Preparation
     from primus.launch.container.render import Container
@@ -37,7 +41,8 @@ _CARE = Care()
 
 @app.command()
 def train(
-    exp: options.Exp,
+    context: typer.Context,
+    exp: options.OptionalExp = None,
     backend: options.BackendName = None,
     sets: options.Sets = None,
     nnodes: options.Nodes = 1,
@@ -46,6 +51,8 @@ def train(
     master_addr: options.MasterAddress = None,
     master_port: options.MasterPort = None,
     resume: options.ResumeChoice = None,
+    from_run: options.FromRun = None,
+    ranks: options.Ranks = None,
     image: options.ContainerImage = None,
     container: options.ContainerRuntime = None,
     privileged: options.ContainerPrivileged = False,
@@ -62,6 +69,15 @@ def train(
     An option that is not given is taken from the environment variable behind it, when that is set.
     """
     accelerators = find_accelerators(os.environ)
+    if from_run is not None:
+        earlier = _earlier(from_run, context, accelerators)
+        exp, backend = str(earlier.experiment), backend if _is_given(context, "backend") else None
+        nnodes = nnodes if _is_given(context, "nnodes", environment=True) else earlier.nnodes
+        nproc_per_node = nproc_per_node or earlier.nproc_per_node
+        image, container = image or earlier.container.get("image"), container or earlier.container.get("runtime")
+        privileged = privileged or bool(earlier.container.get("privileged"))
+    if exp is None:
+        raise UsageError("--exp FILE is missing: an experiment, or with --from-run DIR a run to start again")
     resources = plan_resources(
         nnodes=nnodes,
         node_rank=node_rank,
@@ -70,13 +86,14 @@ def train(
         master_port=master_port,
         accelerators=accelerators,
     )
+    chosen = chosen_ranks(ranks, resources, os.environ)
     inside = _inside(
         container_request(image=image, runtime=container, privileged=privileged, mounts=mounts or ()),
         accelerators,
         dry_run=dry_run,
     )
     prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
-    experiment = _usable(prepared, dry_run=dry_run)
+    experiment = withhold(_usable(prepared, dry_run=dry_run), os.environ)
     start = _RESUME[resume]
     beginning = _beginning(prepared.backend, experiment, start)
     if dry_run:
@@ -90,10 +107,29 @@ def train(
             rendezvous_timeout=rendezvous_timeout,
             grace=grace,
         )
-        _run(prepared.backend, experiment, resources, accelerators, start, inside, care)
+        os.environ.update(experiment.secrets)  # so that they are known as such wherever they turn up
+        _run(prepared.backend, experiment, resources, accelerators, start, inside, care, chosen)
 
 
 _RESUME: dict[bool | None, Resume] = {None: "auto", True: "require", False: "never"}
+
+
+def _earlier(path: Path, context: typer.Context, accelerators: Accelerators) -> Earlier:
+    """The run that is to be started again; what is different now is printed."""
+    from primus.launch.again import differences, read_run
+
+    if _is_given(context, "exp"):
+        raise UsageError("--exp and --from-run: a run has its own experiment; give one of the two")
+    earlier = read_run(path)
+    for difference in differences(earlier, accelerators, os.environ):
+        print(f"Warning: {difference}", file=sys.stderr)
+    return earlier
+
+
+def _is_given(context: typer.Context, option: str, *, environment: bool = False) -> bool:
+    """Whether an option stands on the command line, or with `environment` in the variable behind it."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name in ("COMMANDLINE", *(["ENVIRONMENT"] if environment else []))
 
 
 def _inside(request: Request | None, accelerators: Accelerators, *, dry_run: bool) -> Preparation | None:
@@ -143,7 +179,7 @@ def _show(
     if missing is not None:
         print(f"Warning: {missing}", file=sys.stderr)
     run_dir = RunDirectory.named(experiment.folder, RUN_ID)
-    job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
+    job = _plan(backend, experiment, resources, run_dir, resume)
     container = inside.plan(job, experiment.plain(), backend.packages) if inside else None
     print(explain(job, beginning=beginning, environ=os.environ, container=container))
 
@@ -168,6 +204,7 @@ def _run(
     resume: Resume,
     inside: Preparation | None,
     care: Care,
+    ranks: tuple[int, ...] | None,
 ) -> NoReturn:
     from primus.launch.address import check_address
     from primus.launch.attempt import choose_run_id
@@ -188,7 +225,7 @@ def _run(
             run_id = choose_run_id(os.environ)
             if resources.node_rank == 0:
                 held.enter_context(sole_run(experiment.folder, run_id))
-        steps = _steps(backend, experiment, resources, run_id, resume, inside, care)
+        steps = _steps(backend, experiment, resources, run_id, resume, inside, care, ranks)
         status = run_attempts(steps, care, argv=sys.argv, environ=os.environ)
     raise typer.Exit(status)
 
@@ -201,6 +238,7 @@ def _steps(
     resume: Resume,
     inside: Preparation | None,
     care: Care,
+    ranks: tuple[int, ...] | None,
 ) -> Steps:
     """How each launch in the run directory of node 0's run id is prepared."""
     from primus.launch.attempt import has_begun, next_attempt, set_aside
@@ -222,11 +260,21 @@ def _steps(
     def plan(agreed: Agreed) -> tuple[Job, Container | None]:
         run_dir = RunDirectory.named(experiment.folder, agreed.run_id)
         start = "auto" if resume == "never" and has_begun(run_dir) else resume
-        job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=start)
-        job = replace(job, attempt=agreed.attempt)
+        job = _plan(backend, experiment, resources, run_dir, start)
+        job = replace(job, attempt=agreed.attempt, console_ranks=job.console_ranks if ranks is None else ranks)
         return job, inside.plan(job, experiment.plain(), backend.packages) if inside else None
 
     return Steps(meet=meet, plan=plan, newest_checkpoint=lambda: backend.newest_checkpoint(experiment))
+
+
+def _plan(backend: Backend, experiment: Experiment, resources: Resources, run_dir: RunDirectory, resume: Resume) -> Job:
+    """The backend's job, whose workers are also told the secrets that the experiment refers to."""
+    job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
+    told = [
+        Variable(name=name, value=value, reason="the experiment refers to it")
+        for name, value in experiment.secrets.items()
+    ]
+    return replace(job, environment=(*job.environment, *told))
 
 
 def _digest(experiment: Experiment) -> str:

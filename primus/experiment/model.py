@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,9 @@ class Experiment:
 
     warnings: tuple[Problem, ...] = ()
     """Notes for the user that loading found."""
+
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that References among the values name, with what they stand for; withhold.py fills it."""
 
     def plain(self) -> dict[str, Any]:
         """`values` without origins, as nested plain data."""

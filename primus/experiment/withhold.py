@@ -16,10 +16,11 @@ PREFIX = "PRIMUS_SECRET_"
 """Of the variable that carries a secret which was written out in a file or an option."""
 
 
-def withhold(experiment: Experiment, environ: Mapping[str, str]) -> tuple[Experiment, dict[str, str]]:
-    """The experiment without secrets, and the variables that its workers need besides `environ` to read it."""
+def withhold(experiment: Experiment, environ: Mapping[str, str]) -> Experiment:
+    """The experiment with references instead of secrets; its `secrets` are the variables that those name."""
     secrets: dict[str, str] = {}
-    return replace(experiment, values=_tree(experiment.values, "", environ, secrets)), secrets
+    values = _tree(experiment.values, "", environ, secrets)
+    return replace(experiment, values=values, secrets=secrets) if secrets else experiment
 
 
 def _tree(tree: Tree, prefix: str, environ: Mapping[str, str], secrets: dict[str, str]) -> Tree:
@@ -48,6 +49,7 @@ def _data(data: Any, key: str, used: Mapping[str, str], secrets: dict[str, str])
         marked = marked.replace(secret, f"\0{name}\0")
     rest = re.sub(r"\0.*?\0", "", marked)
     if not _is_secret(key.rpartition(".")[2], rest):
+        secrets.update((name, secret) for name, secret in used.items() if f"\0{name}\0" in marked)
         return data if marked == data else Reference(re.sub(r"\0(.*?)\0", r"${\1}", escape(marked)))
     name = PREFIX + re.sub(r"[^A-Za-z0-9]+", "_", key).upper()
     secrets[name] = data
