@@ -51,18 +51,17 @@ def hang(worker: Worker) -> None:
     for step in (1, 2, 3):
         worker.step_done(step)
     (hold_up if worker.rank == 0 else wait_for_rank_0)(worker)
-
-
-def hold_up(worker: Worker) -> None:
-    resume_file = worker.run_dir.path / "resume"
-    while not resume_file.exists():
-        time.sleep(0.01)
     worker.step_done(4)
     never_stop(worker)
 
 
+def hold_up(worker: Worker) -> None:
+    while not (worker.run_dir.path / "resume").exists():
+        time.sleep(0.01)
+
+
 def wait_for_rank_0(worker: Worker) -> None:
-    never_stop(worker)
+    hold_up(worker)
 
 
 def hang_at_start(worker: Worker) -> None:
