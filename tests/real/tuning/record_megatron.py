@@ -64,13 +64,13 @@ EXPERTS = {
     "swiglu": True,
     "num_experts": 8,
     "moe_router_topk": 2,
-    "moe_ffn_hidden_size": 48,
+    "moe_ffn_hidden_size": 56,
     "moe_layer_freq": "([0]+[1])",
     "moe_token_dispatcher_type": "alltoall",
     "moe_router_load_balancing_type": "none",
     "moe_permute_fusion": False,
 }
-SHARED = {"moe_shared_expert_intermediate_size": 112}
+SHARED = {"moe_shared_expert_intermediate_size": 144}
 FULL = {"recompute_granularity": "full", "recompute_method": "block", "recompute_num_layers": 1}
 
 ALONE = {

@@ -38,7 +38,7 @@ EXPERTS = {"num_experts": 8, "num_shared_experts": 2, "top_k": 3, "use_grouped_m
 LLAMA = {"n_kv_heads": 2, "multiple_of": 16, "ffn_dim_multiplier": 1.3}
 LATENT = {"kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 20}
 QWEN = {"n_kv_heads": 2, "head_dim": 24, "hidden_dim": 160}
-DEEPSEEK = LATENT | {"q_lora_rank": 40, "inter_dim": 160, "moe_inter_dim": 48, "moe_args": EXPERTS}
+DEEPSEEK = LATENT | {"q_lora_rank": 40, "inter_dim": 160, "moe_inter_dim": 56, "moe_args": EXPERTS}
 
 NONE = {"activation_checkpoint.mode": "none"}
 BY_OPERATION = {"activation_checkpoint.selective_ac_option": "op"}
@@ -49,7 +49,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "llama3, recomputed by operation": ("llama3", LLAMA, BY_OPERATION),
     "deepseek_v3": ("deepseek_v3", DEEPSEEK, NONE),
     "qwen3": ("qwen3", QWEN | {"enable_weight_tying": True}, NONE),
-    "qwen3, experts": ("qwen3", QWEN | {"moe_enabled": True, "moe_inter_dim": 48, "moe_args": EXPERTS}, NONE),
+    "qwen3, experts": ("qwen3", QWEN | {"moe_enabled": True, "moe_inter_dim": 56, "moe_args": EXPERTS}, NONE),
 }
 
 

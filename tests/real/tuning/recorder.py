@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import torch
+from torch._subclasses import FakeTensor
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -30,7 +31,8 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(issubclass(each, DTensor) for each in types):
             return NotImplemented  # it comes again, with this process' part
-        if function in OPERANDS:
+        # Where sizes are found out, nothing is multiplied.
+        if function in OPERANDS and not any(issubclass(each, FakeTensor) for each in types):
             first, second = (args[place] for place in OPERANDS[function])
             self.found[name(first, second)] += 1
         return function(*args, **(kwargs or {}))
