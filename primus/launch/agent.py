@@ -23,7 +23,7 @@ from primus.launch.supervise import children
 from primus.lifeline import PARENT_VARIABLE, die_with_parent
 from primus.run import ATTEMPT_VARIABLE, RunDirectory
 
-_AFTERMATH = 3.0
+_AFTERMATH = 2.0
 """Seconds that the other workers get to say something after one has failed; they can't go on without it."""
 
 _INTERVAL = 0.02

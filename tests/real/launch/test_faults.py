@@ -107,9 +107,7 @@ def tmpfs(path: Path, options: str) -> Iterator[Path]:
 def test_a_full_disk_is_told_though_nobody_can_write_it_down(launch, tmp_path, resources):
     options = {"module": "faults", "resources": resources}
     with tmpfs(tmp_path / "disk", "size=512k") as disk:
-        exit_status, _, err = launch(
-            "fill_the_disk", module="faults", run_dir=disk / "run", resources=resources
-        ).finish()
+        exit_status, _, err = launch("fill_the_disk", run_dir=disk / "run", **options).finish()
     assert exit_status == 1
     assert "Cause: no space is left on the disk" in err
     assert "fault of Primus" not in err
