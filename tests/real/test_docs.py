@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/data.md")
+PAGES = ("README.md", "docs/data.md", "docs/containers.md")
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(((?!https?:)[^)#]+)")

@@ -9,14 +9,17 @@ and its end means that the launcher has gone.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import sys
 import time
 from importlib.util import find_spec
-from typing import Iterator, NoReturn  # noqa: UP035 - of Python 3.7
+
+TYPE_CHECKING = False  # typing itself takes time to import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import NoReturn
 
 OLDEST = (3, 10)
 MISSING = 4
@@ -101,6 +104,8 @@ def start(worker: list[str]) -> int:
 
 def write_notes(path: str) -> None:
     """That this process has begun, and what is in the image."""
+    import json  # now that training is on its way
+
     facts = {"python": sys.version.split()[0], "executable": sys.executable, "packages": dict(sorted(find_packages()))}
     try:
         with open(f"{path}.partial", "w") as file:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +126,8 @@ def sif_id(path: Path) -> str | None:
     """The number that an apptainer file was given when it was made; None for a folder or a name."""
     if not path.is_file():
         return None
+    import uuid  # seldom needed
+
     with path.open("rb") as file:
         head = file.read(_SIF_ID.stop)
     place, magic = _SIF_MAGIC

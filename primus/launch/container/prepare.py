@@ -94,7 +94,7 @@ def plan_container(
         runtime=runtime,
         host=host,
         image=image,
-        name=f"primus-{job.run_dir.name}-node{job.resources.node_rank}-{os.getpid()}",
+        name=f"primus-{job.run_dir.name}-node{job.resources.node_rank}-attempt{job.attempt}-{os.getpid()}",
         working_directory=working_directory,
         mounts=tuple(mounts),
         variables=variables,
