@@ -64,6 +64,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "hipFree": (c_void_p,),
     "hipMemcpy": (c_void_p, c_void_p, c_size_t, c_int),
     "hipMemset": (c_void_p, c_int, c_size_t),
+    "hipMemsetAsync": (c_void_p, c_int, c_size_t, c_void_p),
     "hipMemGetInfo": (POINTER(c_size_t), POINTER(c_size_t)),
     "hipStreamCreate": (POINTER(c_void_p),),
     "hipStreamDestroy": (c_void_p,),
@@ -246,6 +247,10 @@ class Hip:
 
     def fill(self, buffer: Buffer, value: int) -> None:
         self.call("hipMemset", buffer.pointer, value, buffer.size)
+
+    def fill_later(self, buffer: Buffer, value: int, stream: Stream) -> None:
+        """Queue the filling; the host goes on at once."""
+        self.call("hipMemsetAsync", buffer.pointer, value, buffer.size, stream.pointer)
 
     # -- time
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from primus.errors import ExitStatus, PrimusError
 from primus.tuning.gemm import Gemm
-from primus.tuning.hip import Event, Hip, Stream
+from primus.tuning.hip import Buffer, Event, Hip, Stream
 from primus.tuning.hipblaslt.library import Handle, HipblasLt, HipblasLtError
 from primus.tuning.hipblaslt.structs import HeuristicResult
 from primus.tuning.measure_data import TYPES, difference, tolerance
@@ -28,12 +28,19 @@ SCREENING_US = 2_000.0
 COMPARING_US = 20_000.0
 """And in each round of the comparison."""
 
-MOST_LAUNCHES = 200
+MOST_LAUNCHES = 100
+HOST_US = 25.0
+"""What starting a kernel takes from here at most. A GPU whose kernels are shorter would stand idle in between."""
+
+BUSY_BYTES = 256 << 20
+MOST_FILLS = 100
+"""So it first gets memory to fill, until all launches are queued behind that."""
+
 FINALISTS = 8
 """Solutions that are measured again: the best of many noisy ones is often just lucky."""
 
 HOPELESS = 5.0
-"""A first launch that takes so many times the best solution's time needs no second."""
+"""A launch that takes so many times the best solution's time needs no other."""
 
 MEMORY_SHARE = 8
 """Rotating operands take at most so small a part of the free memory."""
@@ -127,7 +134,8 @@ def measure(
         solutions = find_solutions(handle, ready, settings)
         size = max(each.workspace_size for each in solutions)
         workspace = stack.enter_context(hip.malloc(size))
-        bench = _Bench(stack, hip, handle, ready, (workspace.pointer, size), trying)
+        busy = stack.enter_context(hip.malloc(min(BUSY_BYTES, free // MEMORY_SHARE)))
+        bench = _Bench(stack, hip, handle, ready, (workspace.pointer, size), busy, trying)
         return _Search(bench, solutions, settings).run()
 
 
@@ -158,14 +166,17 @@ class _Bench:
         handle: Handle,
         ready: Problem,
         workspace: Any,
+        busy: Buffer,
         trying: Callable[[int], None],
     ) -> None:
         self.hip, self.ready = hip, ready
+        self._busy = busy
         self._handle, self._workspace, self._trying = handle, workspace, trying
         self._stream: Stream = stack.enter_context(hip.stream())
         self._start: Event = stack.enter_context(hip.event())
         self._stop: Event = stack.enter_context(hip.event())
         self._sets = _endless(ready.matrices)
+        self._fill_us = self._time_fill()
 
     def launcher(self, solution: HeuristicResult) -> Callable[[Matrices], None]:
         start = self._handle.matmul_caller(
@@ -178,9 +189,18 @@ class _Bench:
         )
         return lambda matrices: start(matrices.pointers)
 
+    def _time_fill(self) -> float:
+        self.hip.fill_later(self._busy, 0, self._stream)  # the first loads its code
+        self.hip.record(self._start, self._stream)
+        self.hip.fill_later(self._busy, 0, self._stream)
+        self.hip.record(self._stop, self._stream)
+        return self.hip.elapsed_ms(self._start, self._stop) * 1000
+
     def time_us(self, solution: HeuristicResult, launches: int) -> float:
-        """Microseconds per launch."""
+        """Microseconds per launch on the GPU, without waiting for the host in between."""
         launch = self.launcher(solution)
+        for _ in range(min(MOST_FILLS, math.ceil(launches * HOST_US / max(self._fill_us, 1.0)))):
+            self.hip.fill_later(self._busy, 0, self._stream)
         self.hip.record(self._start, self._stream)
         for _ in range(launches):
             launch(next(self._sets))
@@ -188,8 +208,10 @@ class _Bench:
         return self.hip.elapsed_ms(self._start, self._stop) * 1000 / launches
 
     def first_us(self, solution: HeuristicResult) -> float:
-        """The first launch of a solution, which loads its code."""
+        """The second launch of a solution: the first one waits for its code to be loaded."""
         self._trying(solution.algo.index)
+        self.launcher(solution)(next(self._sets))
+        self.hip.wait(self._stream)
         return self.time_us(solution, 1)
 
     def result(self, solution: HeuristicResult) -> list[float]:
@@ -252,8 +274,7 @@ class _Search:
             index = solution.algo.index
             try:
                 first = self._bench.first_us(solution)
-                again = first > HOPELESS * best
-                times[index] = first if again else self._timed(solution, first)
+                times[index] = first if first > HOPELESS * best else self._timed(solution, first)
             except HipblasLtError as error:
                 self._rejected[index] = str(error)
                 self._failures.append(error)

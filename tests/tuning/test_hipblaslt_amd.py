@@ -78,7 +78,7 @@ def test_amds_bindings_read_the_fake_devices_properties(answers: dict[str, Any])
         "count": 4,
         "arch": "gfx942:sramecc+:xnack-",
         "compute_units": 304,
-        "memory": 1 << 30,
+        "memory": 1 << 29,
         "l2": 4 << 20,
         "pci_bus": 3,
         "warp": 64,

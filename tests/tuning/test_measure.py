@@ -107,6 +107,13 @@ def test_a_solution_that_crashes_is_left_out(measured: Measure, times: Measure):
     assert answer["solutions"] == 11
 
 
+def test_the_time_that_the_host_takes_is_not_measured(measured: Measure, times: Measure):
+    answer, known = measured(STANDIN_HOST_US="15"), times(SMALL)
+    for which in ("default", "tuned"):
+        median = answer["comparison"][which]["median"]
+        assert median == pytest.approx(known[answer[f"{which}_index"]], rel=1e-3)
+
+
 def test_noise_is_not_taken_for_a_gain(measured: Measure):
     answer = measured(STANDIN_FAILURES="*:single", STANDIN_NOISE="0.3")
     assert answer["default_index"] == answer["tuned_index"]

@@ -1,5 +1,6 @@
-/* A HIP runtime without a GPU: memory is the host's, every queue is empty at once, and time is a clock that only
- * kernels advance (fake_hip_advance). Controls: STANDIN_DEVICES, STANDIN_ARCH, STANDIN_CUS, STANDIN_MEMORY (bytes),
+/* A HIP runtime without a GPU: memory is the host's, every call is done at once, and time is a clock that only kernels
+ * advance (fake_hip_advance). With STANDIN_HOST_US, starting a kernel takes the host so long, and a GPU that has nothing
+ * queued meanwhile stands idle, as a real one does. Controls: STANDIN_DEVICES, STANDIN_ARCH, STANDIN_CUS, STANDIN_MEMORY (bytes),
  * STANDIN_HIP_ERRORS ("hipMalloc:3:2": its third call fails with 2), STANDIN_LEAKS (file that gets, at exit, what was
  * not given back: "memory streams events"). */
 #include "fake.h"
@@ -13,9 +14,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Block *blocks;
 static size_t used;
 static int streams, events, current, broken;
-static double clock_us;
+static double clock_us, host_us;
 
-static size_t memory(void) { return (size_t)number_of("STANDIN_MEMORY", 1l << 30); }
+static double later(double one, double other) { return one > other ? one : other; }
+
+static size_t memory(void) { return (size_t)number_of("STANDIN_MEMORY", 1l << 29); }
 
 /* ROCR_VISIBLE_DEVICES chooses first, HIP_VISIBLE_DEVICES among those; an unknown number ends the list, as in ROCm. */
 static int chosen(const char *name, int count, int *map) {
@@ -184,8 +187,13 @@ EXPORT int hipStreamDestroy(void *stream) {
     return 0;
 }
 
-EXPORT int hipStreamSynchronize(void *stream) { (void)stream; BEGIN(hipStreamSynchronize); return 0; }
-EXPORT int hipDeviceSynchronize(void) { BEGIN(hipDeviceSynchronize); return 0; }
+static int wait_for_all(void) {
+    host_us = later(host_us, clock_us);
+    return 0;
+}
+
+EXPORT int hipStreamSynchronize(void *stream) { (void)stream; BEGIN(hipStreamSynchronize); return wait_for_all(); }
+EXPORT int hipDeviceSynchronize(void) { BEGIN(hipDeviceSynchronize); return wait_for_all(); }
 
 EXPORT int hipEventCreate(void **event) {
     BEGIN(hipEventCreate);
@@ -209,11 +217,11 @@ EXPORT int hipEventRecord(void *event, void *stream) {
     (void)stream;
     BEGIN(hipEventRecord);
     if (!event) return 400;
-    *(double *)event = clock_us;
+    *(double *)event = later(clock_us, host_us);
     return 0;
 }
 
-EXPORT int hipEventSynchronize(void *event) { BEGIN(hipEventSynchronize); return event ? 0 : 400; }
+EXPORT int hipEventSynchronize(void *event) { BEGIN(hipEventSynchronize); return event ? wait_for_all() : 400; }
 
 EXPORT int hipEventElapsedTime(float *ms, void *start, void *stop) {
     BEGIN(hipEventElapsedTime);
@@ -223,7 +231,22 @@ EXPORT int hipEventElapsedTime(float *ms, void *start, void *stop) {
     return 0;
 }
 
-EXPORT void fake_hip_advance(double microseconds) { clock_us += microseconds; }
+EXPORT void fake_hip_advance(double microseconds) {
+    host_us += strtod(text_of("STANDIN_HOST_US", "0"), NULL);
+    clock_us = later(clock_us, host_us) + microseconds;
+}
+
+/* Three terabytes a second. What is filled already is not touched again: only its time passes. */
+EXPORT int hipMemsetAsync(void *to, int value, size_t size, void *stream) {
+    (void)stream;
+    BEGIN(hipMemsetAsync);
+    if (!fake_hip_owns(to, size)) return 1;
+    char *start = to;
+    if (size && (start[0] != (char)value || start[size / 2] != (char)value || start[size - 1] != (char)value))
+        memset(to, value, size);
+    clock_us = later(clock_us, host_us) + (double)size / 3e6;
+    return 0;
+}
 EXPORT void fake_hip_break(int code) { broken = code; }
 EXPORT int fake_hip_broken(void) { return broken; }
 EXPORT int fake_hip_physical_device(void) { int map[64]; return visible(map) > current ? map[current] : -1; }
