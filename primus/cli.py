@@ -109,10 +109,12 @@ def _load(name: str) -> Any:
 
 
 def _explain(error: PrimusError) -> str:
+    from primus.redact import redact_text
+
     if not isinstance(error, ExperimentError):
-        return f"Error: {error}"
+        return redact_text(f"Error: {error}")
     marks = {"warning": "Warning: "}
-    return "\n".join(f"{marks.get(problem.severity, '')}{problem}" for problem in error.problems)
+    return redact_text("\n".join(f"{marks.get(problem.severity, '')}{problem}" for problem in error.problems))
 
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

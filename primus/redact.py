@@ -74,7 +74,7 @@ _RULES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     (("slack.com",), re.compile(r"(?P<kept>hooks\.slack\.com/[a-z]+/)[^\s'\"]+"), rf"\g<kept>{HIDDEN}"),
     (
         ("authorization",),
-        re.compile(r"(?P<kept>\bauthorization['\"]?\s*[:=]\s*['\"]?)[^\s'\"][^\r\n'\"]*", re.IGNORECASE),
+        re.compile(r"(?P<kept>\bauthorization['\"]?[ \t]*[:=][ \t]*['\"]?)[^\s'\"][^\r\n'\"]*", re.IGNORECASE),
         rf"\g<kept>{HIDDEN}",
     ),
     (
@@ -93,7 +93,7 @@ _RULES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
 """Text around a secret: what must be in the text in lower case, the pattern, and its replacement."""
 
 _ASSIGNMENT = re.compile(
-    r"(?P<name>[A-Za-z][A-Za-z0-9_.-]*)(?P<sign>\\?['\"]?(?:\s?=\s?|\s?:\s+|(?<=['\"]):))"
+    r"(?P<name>[A-Za-z][A-Za-z0-9_.-]*)(?P<sign>\\?['\"]?(?: ?= ?| ?:[ \t]+|(?<=['\"]):))"
     r"(?P<value>\\?'[^']*'|\\?\"[^\"]*\"|[^\s&,;'\"]+)"
 )
 _SECRET_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[a-z][a-z0-9-]*)(?P<sign> +)(?P<value>[^\s'\"-][^\s'\"]*)")

@@ -81,6 +81,7 @@ def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret):
         ("mlflow at https://u:p@ss@host/x", f"mlflow at https://{HIDDEN}@host/x"),
         ("export MY_KEY=abc", f"export MY_KEY={HIDDEN}"),
         ("token: ab12cd34ef56", f"token: {HIDDEN}"),
+        ("users:\n- user:\n    token: ab12cd34ef56", f"users:\n- user:\n    token: {HIDDEN}"),
     ],
 )
 def test_secrets_inside_text(text, shown):

@@ -25,6 +25,7 @@ from primus.launch.container.request import Request, container_request
 from primus.launch.devices import Accelerators, find_accelerators
 from primus.launch.ranks import chosen_ranks
 from primus.launch.topology import plan_resources
+from primus.redact import redact_text
 from primus.run import RunDirectory
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _inside(request: Request | None, accelerators: Accelerators, *, dry_run: boo
 def _usable(prepared: Prepared, *, dry_run: bool) -> Experiment:
     """The experiment; warnings are printed. What is missing here ends a training before it starts."""
     for warning in prepared.warnings + (prepared.missing if dry_run else []):
-        print(f"Warning: {warning}", file=sys.stderr)
+        print(redact_text(f"Warning: {warning}"), file=sys.stderr)
     experiment = prepared.usable()
     if prepared.missing and not dry_run:
         raise MissingError("\n".join(str(problem) for problem in prepared.missing))
