@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from primus.launch import stall
 from primus.launch.care import Care
 from primus.launch.environment import GPUS, MODELS, SETTINGS, Setting, model_settings
+from primus.launch.guard import STALLED
 
 PAGE = Path(__file__).parents[2] / "docs/launch.md"
 
@@ -54,3 +56,13 @@ def test_nothing_that_is_left_out_is_set():
 def test_the_time_that_nodes_wait_for_each_other_is_said():
     assert Care().rendezvous_timeout == 600
     assert "missing after ten minutes" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_patience_with_a_rank_is_said():
+    page = PAGE.read_text(encoding="utf-8")
+    assert (stall.STEPS, stall.SHORTEST) == (10, 5 * 60)
+    assert "10 times the median of its last 64 steps, and at least 5 minutes" in page
+    assert (stall.LONG_PHASE, stall.LONG_PHASE_SHORTEST) == (10, 30 * 60)
+    assert "10 times as long, and at least 30 minutes" in page
+    assert f"exit status {STALLED}" in page
+    assert f"`--grace`\nseconds, {Care().grace:g} without it" in page
