@@ -12,7 +12,7 @@ import pytest
 
 from primus.errors import ExitStatus, MissingError
 from primus.tuning.hip import Hip, HipError, HipStatus
-from primus.tuning.hip_find import find_library, load_library
+from primus.tuning.hip_find import find_library, folders, load_library
 
 GENUINE = Path("/usr/lib/x86_64-linux-gnu/libamdhip64.so.5")
 
@@ -98,6 +98,17 @@ def test_the_first_error_is_not_hidden_by_one_of_giving_back(hip: Hip, monkeypat
 def test_rocm_path_is_searched(rocm: Path, tmp_path: Path):
     assert find_library("hipblaslt", environ={"ROCM_PATH": str(rocm)}) == rocm / "lib" / "libhipblaslt.so"
     assert find_library("hipblaslt", environ={"ROCM_PATH": str(tmp_path)}) is None
+
+
+def test_what_training_loads_is_found_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for folder in ("torch", "_rocm_sdk_libraries_gfx94X_dcgpu/lib", "rocm/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "torch" / "__init__.py").touch()
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    places = list(folders({"ROCM_PATH": str(tmp_path / "rocm")}))
+    assert places[:3] == [tmp_path / "torch" / "lib", tmp_path / "rocm" / "lib", Path("/opt/rocm/lib")]
+    assert tmp_path / "_rocm_sdk_libraries_gfx94X_dcgpu" / "lib" in places
 
 
 def test_numbered_names_do_where_the_plain_one_is_missing(tmp_path: Path):

@@ -66,7 +66,7 @@ def rows(generation: str, *indices: int) -> str:
     return "".join(f"{header}    {VALUES}{more},{index},gfx942,304\n" for index in indices)
 
 
-@pytest.mark.parametrize("generation", ["G1", "G2", "G4"])
+@pytest.mark.parametrize("generation", ["G1", "G2", "G3", "G4"])
 def test_an_override_file_is_read_by_every_generation(client, tmp_path: Path, solutions: list[int], generation: str):
     (tmp_path / "file").write_text("Git Version: fa9cdd18\n" + rows(generation, solutions[5]))
     done = client(

@@ -49,7 +49,7 @@ void log_matmul(const Problem *problem, int index, double alpha, double beta);
 enum { LOG_ERROR = 1, LOG_INFO = 8 };
 void log_message(int mask, const char *function, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The solution that HIPBLASLT_TUNING_OVERRIDE_FILE names for a problem, or -1; STANDIN_READER is G1, G2 or G4. */
+/* The solution that HIPBLASLT_TUNING_OVERRIDE_FILE names for a problem, or -1; STANDIN_READER is G1 to G4. */
 int override_for(const Problem *problem, size_t max_workspace);
 
 #endif

@@ -1,5 +1,5 @@
 /* Override files as the generations of hipBLASLt read them: see fake_hipblaslt.h.
- * G1: exactly 37 fields, by place. G2: a header with `transA`, and its row next; eleven names in their order. G4: by
+ * G1: exactly 37 fields, by place. G2, G3: a header with `transA`, and its row next; eleven names in their order. G4: by
  * name in any order. All but G4 drop index 0. The first line must name this build. */
 #include "fake_hipblaslt.h"
 
@@ -63,7 +63,7 @@ static void read_rows(FILE *file, char generation) {
         }
         if (!strstr(line, "transA")) continue;
         int count = split(line, fields);
-        if (!find_places(fields, count, places, generation == '2')) continue;
+        if (!find_places(fields, count, places, generation != '4')) continue;
         if (!fgets(next, sizeof next, file)) break;
         if (split(next, values) == count) keep(values, places, generation == '4');
     }
