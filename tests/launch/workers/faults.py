@@ -69,6 +69,12 @@ def take_a_taken_port(worker: Worker) -> None:
         TCPStore("127.0.0.1", server.getsockname()[1], 2, is_master=True)
 
 
+def fail_on_node_1(worker: Worker) -> None:
+    if worker.node_rank == 1:
+        raise ValueError("the loss is gone")
+    toy.wait_for_stop(worker)
+
+
 def lose_a_peer(worker: Worker) -> None:
     """Rank 1 dies in the middle of a collective of all."""
     from torch import distributed, zeros

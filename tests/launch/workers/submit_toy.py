@@ -8,6 +8,7 @@ from pathlib import Path
 from primus.job import Job, Resources
 from primus.launch.care import Care
 from primus.launch.local import submit
+from primus.launch.rendezvous import Agreed, agree
 
 wanted = json.loads(sys.argv[1])
 job = Job(
@@ -22,4 +23,7 @@ job = Job(
     files={"experiment.yaml": "toy: true\n"},
 )
 care = Care(**wanted.get("care", {}))
-sys.exit(submit(job, argv=sys.argv, environ=os.environ, care=care).exit_status)
+link = None
+if wanted.get("meet"):
+    _, link = agree(job.resources, digest="toy", decide=lambda: Agreed(run_id="toy"), timeout=60)
+sys.exit(submit(job, argv=sys.argv, environ=os.environ, care=care, link=link).exit_status)

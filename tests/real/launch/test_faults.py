@@ -91,6 +91,26 @@ def test_the_rank_that_failed_is_told_before_those_that_lost_their_connection(la
     assert status["failures"][0]["rank"] == 1
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_node_0_tells_of_a_rank_that_failed_on_another_node(launch, tmp_path, shared):
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+    common = {"nnodes": 2, "nproc_per_node": 1, "master_addr": "127.0.0.2", "master_port": port}
+    folders = [tmp_path / "run", tmp_path / ("run" if shared else "other")]
+    runs = [
+        launch("fail_on_node_1", module="faults", run_dir=folder, resources={**common, "node_rank": node}, meet=True)
+        for node, folder in enumerate(folders)
+    ]
+    ends = [run.finish() for run in runs]
+    assert [status for status, _, _ in ends] == [1, 1]
+    for _, _, err in ends:
+        assert f"Training failed: rank 1 on node 1 ({socket.gethostname()}), exit status 1" in err
+        assert "  ValueError: the loss is gone\n" in err
+    log = folders[0] / "logs/node1/rank1.log"
+    assert (f"Last lines of {log}:" if shared else f"Its log, on {socket.gethostname()}: {log}") in ends[0][2]
+    assert runs[0].status()["cause"].startswith("rank 1 on node 1: ValueError: the loss is gone")
+
+
 @contextmanager
 def tmpfs(path: Path, options: str) -> Iterator[Path]:
     path.mkdir()
