@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,13 +39,14 @@ def submit(submission: Submission, *, argv: Sequence[str]) -> Submitted:
     """Make the files and submit. When SLURM refuses, nothing stays behind. `argv` is the user's command line."""
     with ThreadPoolExecutor(1) as beside:
         code = beside.submit(revision_of, submission.directory)
+        made = _missing_folders(submission)
         write_files(submission)
         try:
             answer = call(submission.command[0], submission.command[1:], client_environment(submission.environ))
         except NoAnswer:
             raise
         except PrimusError:
-            remove_files(submission)
+            remove_files(submission, made)
             raise
         submitted = _parse(answer)
         write_records(submission, submitted, argv=argv, code=code.result())
@@ -107,18 +109,25 @@ def write_records(submission: Submission, submitted: Submitted, *, argv: Sequenc
         write_record(run.path, record)
 
 
-def remove_files(submission: Submission) -> None:
-    """Take away what write_files() has made, as far as nobody else has put something there."""
+def remove_files(submission: Submission, made: Sequence[Path]) -> None:
+    """Take away what write_files() has made, and those of the folders `made` that nobody else has used since."""
     for run in submission.runs:
         files = JobFiles(run.path)
         if files.logs.is_symlink():
-            shutil.rmtree(files.logs.resolve(), ignore_errors=True)
+            shutil.rmtree(files.logs.resolve())
         shutil.rmtree(files.folder, ignore_errors=True)
-        for folder in (run.path, run.path.parent, run.path.parent.parent):
-            try:
-                folder.rmdir()
-            except OSError:  # other runs, or checkpoints, live there
-                break
+    for folder in made:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _missing_folders(submission: Submission) -> list[Path]:
+    """The folders that write_files() is going to make around the files, the innermost first."""
+    inner = [run.path for run in submission.runs]
+    if submission.options.log_dir is not None:
+        inner.append(submission.directory / submission.options.log_dir)
+    missing = {folder for path in inner for folder in (path, *path.parents) if not folder.exists()}
+    return sorted(missing, key=lambda folder: len(folder.parts), reverse=True)
 
 
 def _make_logs(submission: Submission, run: Run, files: JobFiles) -> None:

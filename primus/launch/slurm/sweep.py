@@ -28,7 +28,7 @@ class Task:
     def suffix(self) -> str:
         """What sets its folder apart from that of the other tasks: `lr-1e-4`, `lr-1e-4-seed-2`."""
         words = [word for key, value in self.values.items() for word in (key.rpartition(".")[2], value)]
-        return re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join(words)).strip("-")
+        return "-".join(re.sub(r"[^A-Za-z0-9._+-]+", " ", word).strip().replace(" ", "-") for word in words)
 
 
 def expand(arrays: Sequence[str]) -> list[Task]:

@@ -99,18 +99,23 @@ class Cluster:
     def describe(self) -> str:
         """What one wants to read when a test has failed."""
         shown = [self.run(*command, check=False).stdout for command in (("sinfo", "-N", "-l"), ("squeue", "-t", "all"))]
+        shown.append(", ".join(f"{node} {self.state(node)}" for node in self.nodes))
         logs = [f"{path.name}:\n{_tail(path)}" for path in sorted((self.root / "log").iterdir())]
         return "\n".join(shown + logs)
 
     def clear(self) -> None:
         """End all jobs and bring every node back, for the next test."""
-        self.run("scancel", "--user", getpass.getuser(), check=False)
+        jobs = self.run("squeue", "-h", "-o", "%A", check=False).stdout.split()
+        if jobs:
+            self.run("scancel", *jobs, check=False)
         for node in self.nodes:
             if self._daemons[node].poll() is not None:
                 self._start_node(node)
-            if "idle" not in self.state(node):
+            if any(word in self.state(node) for word in ("down", "drain")):
                 self.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-        self.wait_for(lambda: all(self.state(node) == "idle" for node in self.nodes), "idle nodes")
+        self.wait_for(lambda: not self.run("squeue", "-h", check=False).stdout, "the end of all jobs")
+        # `mixed` may be old news: without another change it stays for half a minute after the last job
+        self.wait_for(lambda: all(self.state(node) in ("idle", "mixed") for node in self.nodes), "nodes to be ready")
 
     def stop(self) -> None:
         """End every process of the cluster."""
