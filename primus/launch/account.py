@@ -79,7 +79,7 @@ def account_of(
         *_why(job, first, diagnosis),
         *_others(job, first, failures),
         *_log_part(first, log, hidden=first["rank"] in shown, place="" if here else f", on {first['host']}"),
-        *_elsewhere(job, diagnosis),
+        *(_elsewhere(job) if diagnosis is not None and diagnosis.general else ()),
     ]
     return Account(
         cause=f"rank {first['rank']} on node {first['node']}: {message}{_and_why(diagnosis)}",
@@ -101,7 +101,9 @@ def account_without_notes(job: Job, status: int) -> Account:
     lines = [f"Training failed: {said}"]
     if diagnosis is not None:
         lines += [f"Cause: {diagnosis.cause}", f"  {diagnosis.evidence}", f"Remedy: {diagnosis.remedy}"]
-    lines += [*_elsewhere(job, diagnosis), f"Last lines of {log}:", *_indented(tail_of(log, TAIL))]
+    if diagnosis is None or diagnosis.general:
+        lines += _elsewhere(job)
+    lines += [f"Last lines of {log}:", *_indented(tail_of(log, TAIL))]
     return Account(cause=said + _and_why(diagnosis), diagnosis=diagnosis, failures=(), text="\n".join(lines))
 
 
@@ -218,14 +220,14 @@ def _middle_out(lines: Sequence[str]) -> list[str]:
     return [*lines[:half], f"… {len(lines) - 2 * half} lines …", *lines[-half:]]
 
 
-def _elsewhere(job: Job, diagnosis: Diagnosis | None) -> list[str]:
+def _elsewhere(job: Job) -> list[str]:
     """Where to look when the cause is on nodes whose files are not here."""
     run_dir, nodes = RunDirectory(job.run_dir), range(job.resources.nnodes)
     absent = [node for node in nodes if not (run_dir.logs / f"node{node}").exists()]
-    if not absent or (diagnosis is not None and not diagnosis.general):
+    if not absent:
         return []
     which = f"node{'s' * (len(absent) > 1)} {as_ranges(absent)}"
-    return [f"The cause may be on {which}, with a disk of their own: see {run_dir.path} there."]
+    return [f"The cause may be on {which}, whose disk is another: see {run_dir.path} there."]
 
 
 def _ranks(ranks: Sequence[int]) -> str:
