@@ -113,7 +113,7 @@ def test_no_secret_is_kept_by_slurm_or_printed(desk: Desk) -> None:
     assert done.returncode == 0
     job = done.stdout.strip()
     kept = b"".join(path.read_bytes() for path in desk.cluster.root.glob(f"state/hash*/job.{job}/*"))
-    assert b"job.sh" not in kept or b"hf_verysecret" not in kept
+    assert kept
     assert b"hf_verysecret" not in kept + done.stdout.encode() + done.stderr.encode()
     shown = desk.submit("--dry-run", env={"HF_TOKEN": "hf_verysecret"})
     assert "HF_TOKEN" in shown.stdout
@@ -145,7 +145,7 @@ def test_a_dry_run_shows_the_script_and_changes_nothing(desk: Desk) -> None:
         (["--resume"], 4, "has no checkpoint to resume from"),
         (["--setup", "no.sh"], 4, "--setup no.sh: there is no such file here"),
         (["--nodelist", "n99"], 5, "--nodelist or --exclude: a node that this cluster does not have"),
-        (["--dependency", "afterok:99999"], 5, "one of those jobs is not known any more"),
+        (["--reservation", "nobodys"], 5, "--reservation: it does not exist, is over, or is not yours"),
         (["--sbatch-arg=--no-such-option"], 5, "does not know"),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_cancelled_job_ends_the_wait(desk: Desk) -> None:
         desk.cluster.run("scancel", read(desk.run() / "slurm.json")["job"])
         assert waiting.wait(30) == 128 + signal.SIGTERM
         assert waiting.stderr is not None
-        assert "was cancelled" in waiting.stderr.read() or True
+        assert "was cancelled" in waiting.stderr.read()
 
 
 def test_in_the_foreground_the_output_is_here_and_the_status_too(desk: Desk) -> None:

@@ -1,0 +1,117 @@
+# sbatch --parsable --array=0-1 --output=/work/output/us/me/toy-lr-1e-4/runs/RUN/slurm/runs/%a/slurm/logs/job.log --open-mode=append --nodes=1 --ntasks-per-node=1 --job-name=toy-lr-1e-4 /work/output/us/me/toy-lr-1e-4/runs/RUN/slurm/job.sh
+# /work/output/us/me/toy-lr-1e-4/runs/RUN lr=1e-4
+# /work/output/us/me/toy-lr-3e-4/runs/RUN lr=3e-4
+#!/bin/bash
+# Written by `primus slurm submit`. SLURM runs it on the first node of the job; it starts `primus train` once on each
+# node, through srun, and leaves with the exit status of the training.
+
+run=$(readlink -f -- /work/output/us/me/toy-lr-1e-4/runs/RUN/slurm/runs/"$SLURM_ARRAY_TASK_ID")
+folder=$run/slurm
+directory=/work
+code=
+processes=
+master_port=
+train=(/venv/bin/python -m primus train)
+part=${1-}
+attempt=${SLURM_JOB_ID-}-${SLURM_RESTART_COUNT:-0}
+
+main() {
+    note running
+    cd -- "$directory" || fail "the working directory is not there on $(hostname): $directory"
+    # shellcheck source=/dev/null
+    . "$folder/environment.sh" || fail "the environment file can't be read: $folder/environment.sh"
+    if [[ -e $folder/setup.sh ]]; then
+        # shellcheck source=/dev/null
+        . "$folder/setup.sh" || fail "the setup file left with status $?: $folder/setup.sh"
+    fi
+    [[ -z $code ]] || export PYTHONPATH=$code${PYTHONPATH:+:$PYTHONPATH}
+    export PRIMUS_RUN_ID=${run##*/}
+    train+=(--exp "$folder/experiment.yaml")
+    rendezvous
+    start
+    note ended "$status"
+    exit "$status"
+}
+
+# Where the nodes meet, found here, outside of any container: the first node by its name when that leads to it from the
+# other nodes too, else by the address that SLURM itself uses for it.
+rendezvous() {
+    ((SLURM_JOB_NUM_NODES > 1)) || return 0
+    local name address
+    name=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+    [[ -n $name ]] || fail "scontrol can't say which nodes $SLURM_JOB_NODELIST are"
+    address=$(getent ahosts "$name" | awk '{ print $1; exit }')
+    if [[ -z $address || $address == 127.* || $address == ::1 ]]; then
+        address=$(scontrol show node "$name" --oneliner | sed -n 's/.* NodeAddr=\([^ ]*\).*/\1/p')
+        [[ $address != "$name" ]] || address=
+    fi
+    [[ -n $address ]] || fail "the name $name of the first node has no address that other nodes could use"
+    # Two jobs that share a node have different ids. Ports from 32768 on are given to clients by the kernel.
+    train+=(--nnodes "$SLURM_JOB_NUM_NODES" --master-addr "$address")
+    train+=(--master-port "${master_port:-$((20000 + SLURM_JOB_ID % 12000))}")
+}
+
+# Runs on_node everywhere and sets `status` to that of the node that failed first.
+start() {
+    local srun
+    srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+        --cpus-per-task="${SLURM_CPUS_PER_TASK:-$(fewest_cpus)}" --kill-on-bad-exit=0 --wait=60 --input=none \
+        bash "$folder/job.sh" node "${train[@]}" &
+    srun=$!
+    while kill -0 "$srun" 2>/dev/null; do
+        sleep 1 &
+        wait -n
+        one_failed && stop_the_others
+    done
+    wait "$srun"
+    status=$?
+    ((status == 0)) || status=$("${train[0]}" -m primus.launch.slurm.outcome "$run" "$attempt" "$status") ||
+        fail "srun left with status $status"
+}
+
+# CPUs for the task of each node, where none are asked for: without that number srun gives it a single one.
+fewest_cpus() {
+    tr ',' '\n' <<<"$SLURM_JOB_CPUS_PER_NODE" | sed 's/(.*//' | sort -n | head -n 1
+}
+
+one_failed() {
+    compgen -G "$folder/failed-$attempt-*" >/dev/null
+}
+
+# The nodes that are left can't go on; they get some seconds to find that out and to say why.
+stop_the_others() {
+    [[ -z ${told-} ]] || return 0
+    told=yes
+    { sleep 5 && scancel --quiet --signal=TERM "$SLURM_JOB_ID.0"; } &
+}
+
+# The part of one node. A signal is meant for the training below, which gets it from SLURM as well.
+on_node() {
+    exec >>"$folder/logs/node$SLURM_NODEID.log" 2>&1
+    trap : INT TERM USR1 USR2
+    cd -- "$directory" || fail "the working directory is not there on $(hostname): $directory"
+    processes=${processes:-${SLURM_GPUS_ON_NODE-}}
+    "$@" ${processes:+--nproc-per-node "$processes"} --node-rank "$SLURM_NODEID"
+    status=$?
+    ((status == 0)) || echo "$(date +%s.%N) $status" >"$folder/failed-$attempt-node$SLURM_NODEID"
+    exit "$status"
+}
+
+# A line of attempts.jsonl: what is known of this job without asking SLURM.
+note() {
+    printf '{"time": "%s", "job": "%s", "restart": %s, "state": "%s", "exit_status": %s, "nodes": "%s"}\n' \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$SLURM_JOB_ID" "${SLURM_RESTART_COUNT:-0}" "$1" "${2:-null}" \
+        "$SLURM_JOB_NODELIST" >>"$folder/attempts.jsonl"
+}
+
+fail() {
+    echo "primus: $*" >&2
+    [[ $part == node ]] || note ended 4
+    exit 4
+}
+
+if [[ $part == node ]]; then
+    on_node "${@:2}"
+else
+    main
+fi
