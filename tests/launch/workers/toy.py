@@ -158,6 +158,25 @@ def talk(worker: Worker) -> None:
     print(f"printed {number}")
 
 
+def speak_alike(worker: Worker) -> None:
+    (worker.run_dir.path / f"waiting-{worker.rank}").touch()
+    wait_for_the_others(worker)
+    for number in range(20):
+        print(f"number {number} is the same on every rank")
+        time.sleep(0.05)
+
+
+def fail_alike(worker: Worker) -> None:
+    try:
+        raise KeyError("a key")
+    except KeyError:
+        raise ValueError(f"not on rank {worker.rank}") from None
+
+
+def tell_secrets(worker: Worker) -> None:
+    print(f"logging in with hf_{'aB3' * 10} and {os.environ['MY_TOKEN']}")
+
+
 def fill_the_disk(worker: Worker) -> None:
     """Take all the room, print and report, make room, print and report again."""
     filler = take_all_room(worker)
