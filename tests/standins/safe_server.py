@@ -139,14 +139,14 @@ class SafeServer:
         script.write_text(workload["_entry"])
         names = ("NNODES", "NODE_RANK") if self.generation == NEW else ("PET_NNODES", "PET_NODE_RANK")
         # Below those that the kernel gives to others meanwhile.
-        port = next(port for port in random.sample(range(20_000, 32_000), 100) if _is_free(port))
+        port = next(port for port in random.sample(range(20_000, 32_000), 100) if is_free(port))
         gpus = (workload.get("resources") or [workload.get("resource")])[0]["gpu"]
         for rank in range(replicas):
             place = {names[0]: str(replicas), names[1]: str(rank), "GPUS_PER_NODE": gpus, "WORKLOAD_ID": id}
             place |= {"MASTER_ADDR": "127.0.0.2", "MASTER_PORT": str(port)}
             with (folder / f"pod-{rank}.log").open("wb") as log:
                 process = subprocess.Popen(
-                    ["/bin/sh", str(script)], env={**_pod_environment(), **workload["env"], **place},
+                    ["/bin/sh", str(script)], env={**image_environment(), **workload["env"], **place},
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
             self._pods.setdefault(id, []).append(process)
@@ -401,13 +401,13 @@ def _decoded(entry: str) -> str:
         return entry
 
 
-def _pod_environment() -> dict[str, str]:
+def image_environment() -> dict[str, str]:
     """Of a pod's image: nothing of whoever runs the server but what finds programs, this Python's among them."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return kept | {"PATH": path, "OMP_NUM_THREADS": "1"}
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.2", port)) != 0

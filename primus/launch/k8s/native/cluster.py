@@ -38,9 +38,9 @@ class ClusterApi:
         try:
             for manifest in owned:
                 self._create(_OWNED[manifest["kind"]], owned_by(manifest, made), dry_run=dry_run)
-        except ServiceError:
+        except ServiceError as error:
             if not dry_run:
-                self.delete(made)
+                self._undo(made, error)
             raise
         return made
 
@@ -108,6 +108,13 @@ class ClusterApi:
         for line in self._http.lines(path, asked):
             time, _, text = line.partition(" ")
             yield time, text
+
+    def _undo(self, made: Manifest, reason: ServiceError) -> None:
+        try:
+            self.delete(made)
+        except ServiceError as error:
+            name = made["metadata"]["name"]
+            raise ServiceError(f"{reason}\n{made['kind']} {name} is there and could not be deleted: {error}") from error
 
     def _create(self, resource: Resource, manifest: Manifest, *, dry_run: bool) -> Manifest:
         """Once: an object of this name with our marker is the one that a lost answer was about."""

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from safe_server import NEW, OLD, SafeServer, serving
 
-TINY = Path(__file__).parents[2] / "configs/experiments/megatron/tiny_llama.yaml"
+pytestmark = pytest.mark.real
+
+TINY = Path(__file__).parents[3] / "configs/experiments/megatron/tiny_llama.yaml"
 TOKEN = "hf_" + "a1B2c3D4" * 4
 
 
