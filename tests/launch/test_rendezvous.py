@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from primus.errors import PrimusError, ServiceError, UsageError
+from primus.errors import MissingError, PrimusError, ServiceError, UsageError
 from primus.job import Resources
-from primus.launch.rendezvous import Agreed, agree
+from primus.launch.rendezvous import Agreed, agree, refusal_told
 
 
 @pytest.fixture
@@ -134,3 +134,20 @@ def test_node_0_is_reached_over_ipv6_as_well(port):
         agreed, link = agree(over_ipv6, digest="same", decide=lambda: Agreed(run_id=""), timeout=30.0)
         link.close()
         assert agreed == master.result() == Agreed(run_id="run-of-0", attempt=3)
+
+
+def test_a_node_0_that_cannot_begin_tells_the_others_why(port):
+    first = Resources(nnodes=2, node_rank=0, master_addr="127.0.0.1", master_port=port)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(node, 1, port)
+        with pytest.raises(MissingError, match=r"^no such thing$"), refusal_told(first):
+            raise MissingError("no such thing")
+        answer = other.result()
+    assert isinstance(answer, MissingError)
+    assert str(answer) == "node 0 can't begin: no such thing"
+
+
+def test_the_others_hear_which_node_did_not_come(port):
+    answers = meet(((0, port), {"nnodes": 3, "timeout": 1.0}), ((1, port), {"nnodes": 3}))
+    assert all(isinstance(answer, ServiceError) for answer in answers)
+    assert all("node 2 did not come" in str(answer) for answer in answers)
