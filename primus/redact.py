@@ -55,7 +55,7 @@ _SHAPES = re.compile(
         | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*  # JSON web token
       )
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----
-      (?: .{0,20000}?-----END\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----
+      (?: (?:(?!-----BEGIN).){0,20000}?-----END\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----
         | (?: [\s+>|"'-] | \\[nr] | [A-Za-z0-9+/=]{16,} )* )     # the end is somewhere else, or missing
     """,
     re.VERBOSE | re.DOTALL,

@@ -136,6 +136,12 @@ def test_a_key_in_a_json_string_is_hidden_to_its_end():
     assert '"a": 1' in redact_text(text)
 
 
+def test_a_key_without_end_does_not_hide_the_text_up_to_the_next_key():
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----"
+    text = f"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\nordinary text\n{key}\n"
+    assert redact_text(text) == f"{HIDDEN}ordinary text\n{HIDDEN}\n"
+
+
 def test_a_key_without_end_does_not_hide_the_text_behind_it():
     body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
     text = f"+-----BEGIN RSA PRIVATE KEY-----\n+{body}\n+{body}\nordinary text behind it"

@@ -103,7 +103,8 @@ def _why(decision: Decision) -> str:
     if decision.set_by is None:
         return f"{decision.source}: {wish.reason}"
     owner = "yours" if decision.set_by == "user" else "the image's"
-    return f"{owner}; {decision.source} would set {wish.value or 'it empty'}: {wish.reason}"
+    value = HIDDEN if is_secret_name(wish.name) else redact_text(wish.value)
+    return f"{owner}; {decision.source} would set {value or 'it empty'}: {wish.reason}"
 
 
 def _place(job: Job) -> list[str]:

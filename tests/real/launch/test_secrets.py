@@ -204,7 +204,7 @@ def test_a_dry_run_shows_no_secret(project, tmp_path):
 
 
 def again(succeeded, project, *arguments, **variables):
-    environment = os.environ | {"MINE": "x", "PRIMUS_SECRET_WANDB_PROJECT": "y"} | variables
+    environment = os.environ | {"MINE": SECRETS["GitHub"][0], "PRIMUS_SECRET_WANDB_PROJECT": "y"} | variables
     argv = [sys.executable, "-m", "primus", "train", "--from-run", str(succeeded.run_dir), *arguments]
     return subprocess.run(argv, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
