@@ -4,7 +4,9 @@ parts in status.json."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,13 @@ _READ = 400
 _TRACEBACK = 40
 """Lines of a traceback that are shown; the middle of a longer one is left out."""
 
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+
 _LEAST_DISK = 64 * 1024
 """Bytes; with fewer a disk is full."""
+
+_PATIENCE = 2.0
+"""Seconds that reading what the other ranks wrote may take."""
 
 _GROUPS = 8
 """Kinds of what happened to the others that are told."""
@@ -157,7 +164,7 @@ def _missing(job: Job, diagnosis: Diagnosis) -> list[str]:
     run_dir, per_node = RunDirectory(job.run_dir), job.resources.nproc_per_node
     logs = {
         rank: "\n".join(tail_of(log, _READ))
-        for rank in range(job.resources.world_size)
+        for rank in _for_a_while(range(job.resources.world_size))
         if (log := run_dir.log_path(rank // per_node, rank)).exists()
     }
     missing, work = missing_ranks(logs)
@@ -167,34 +174,44 @@ def _missing(job: Job, diagnosis: Diagnosis) -> list[str]:
 
 
 def _others(job: Job, first: Mapping[str, Any], failures: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What became of the other workers: those that failed, the same messages in one line, and the rest."""
-    same = [each["rank"] for each in failures if each is not first and _kind(each) == _kind(first)]
-    lines = [f"  The same on {_ranks(same)}."] if same else []
-    groups: dict[str, list[int]] = {}
+    """What became of the other workers: those that failed, alike messages in one line, and the rest."""
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {_kind(first): []}
     for failure in failures:
-        if failure is not first and _kind(failure) != _kind(first):
-            groups.setdefault(redact_text(failure["message"]).partition("\n")[0], []).append(failure["rank"])
-    lines += [f"  After it {_ranks(ranks)}: {message}" for message, ranks in list(groups.items())[:_GROUPS]]
-    if len(groups) > _GROUPS:
-        lines.append(f"  … and {sum(map(len, list(groups.values())[_GROUPS:]))} other workers")
+        if failure is not first:
+            groups.setdefault(_kind(failure), []).append(failure)
+    same, *after = groups.values()
+    lines = [f"  The same on {_ranks_of(same)}."] if same else []
+    for group in after[:_GROUPS]:
+        lines.append(f"  After it {_ranks_of(group)}: {redact_text(group[0]['message']).splitlines()[0]}")
+    if after[_GROUPS:]:
+        lines.append(f"  … and {sum(map(len, after[_GROUPS:]))} other workers")
     return lines + _going(job, {failure["rank"] for failure in failures})
 
 
 def _kind(failure: Mapping[str, Any]) -> tuple[str, int]:
     """The same for workers that failed in the same way, whatever numbers of theirs the message has."""
-    return "".join("#" if letter.isdigit() else letter for letter in failure["message"]), failure["exit_status"]
+    return _NUMBER.sub("#", failure["message"]), failure["exit_status"]
 
 
 def _going(job: Job, failed: Collection[int]) -> list[str]:
     """How far the workers were that did not fail."""
     run_dir, per_node = RunDirectory(job.run_dir), job.resources.nproc_per_node
     groups: dict[str, list[int]] = {}
-    for rank in range(job.resources.world_size):
+    for rank in _for_a_while(range(job.resources.world_size)):
         if rank not in failed:
             beat = read_heartbeat(run_dir.heartbeat_path(rank // per_node, rank))
             step = "" if beat is None else f" ({beat.phase}, last step {'none' if beat.step is None else beat.step})"
             groups.setdefault(step, []).append(rank)
     return [f"  {_ranks(ranks).capitalize()} had not failed{step}." for step, ranks in groups.items()]
+
+
+def _for_a_while(ranks: Sequence[int]) -> Iterator[int]:
+    """The ranks, until looking at them has taken too long: a report of 10,000 must not wait for a slow disk."""
+    end = time.monotonic() + _PATIENCE
+    for rank in ranks:
+        if time.monotonic() > end:
+            return
+        yield rank
 
 
 def _log_part(first: Mapping[str, Any], log: Path, *, hidden: bool, place: str) -> list[str]:
@@ -233,6 +250,10 @@ def _elsewhere(job: Job) -> list[str]:
 def _ranks(ranks: Sequence[int]) -> str:
     """`rank 3`, or `ranks 1-7, 9 (8 workers)`."""
     return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {as_ranges(ranks)} ({len(ranks)} workers)"
+
+
+def _ranks_of(failures: Iterable[Mapping[str, Any]]) -> str:
+    return _ranks(sorted(failure["rank"] for failure in failures))
 
 
 def _indented(lines: Iterable[str]) -> list[str]:
