@@ -14,6 +14,7 @@ import typer
 from primus import __version__
 from primus.backends import registry
 from primus.backends.base import Backend, Resume
+from primus.backends.log import size_limit
 from primus.backends.prepare import Prepared, prepare
 from primus.commands import options
 from primus.errors import MissingError, UsageError
@@ -87,6 +88,7 @@ def train(
         master_port=master_port,
         accelerators=accelerators,
     )
+    size_limit(os.environ)  # refused here, not in each worker
     chosen = chosen_ranks(ranks, resources, os.environ)
     inside = _inside(
         container_request(image=image, runtime=container, privileged=privileged, mounts=mounts or ()),

@@ -181,6 +181,13 @@ def test_bad_input_is_said_before_anything_is_made(train, folder, arguments, sta
     assert not (folder / "output").exists()
 
 
+def test_a_log_size_that_is_none_is_said_at_once(train, folder):
+    done = train("--exp", "toy.yaml", PRIMUS_LOG_MAX_BYTES="1 gig")
+    assert done.returncode == 2
+    assert "PRIMUS_LOG_MAX_BYTES=1 gig: expected a size in bytes" in done.stderr
+    assert not (folder / "output").exists()
+
+
 def test_all_problems_are_said_at_once(train):
     done = train("--exp", "toy.yaml", "--set", "micro_batch_szie=4", "--set", "log_interval=often")
     assert done.returncode == 3

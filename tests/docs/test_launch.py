@@ -8,8 +8,11 @@ from pathlib import Path
 
 from primus.launch import stall
 from primus.launch.care import Care
+from primus.backends.log import DEFAULT_LIMIT
+from primus.launch.collapse import DELAY
 from primus.launch.environment import GPUS, MODELS, SETTINGS, Setting, model_settings
 from primus.launch.guard import STALLED
+from primus.revision import LARGEST_DIFF
 
 PAGE = Path(__file__).parents[2] / "docs/launch.md"
 
@@ -51,6 +54,14 @@ def test_nothing_that_is_left_out_is_set():
     names = set(re.findall(r"`([A-Z_]+)`", listed.replace("NCCL_CHECK_POINTERS", "")))
     assert len(names) >= 7
     assert not names & {setting.name for setting in SETTINGS}
+
+
+def test_the_limits_of_logs_and_diffs_are_said():
+    text = PAGE.read_text(encoding="utf-8")
+    assert (DEFAULT_LIMIT, LARGEST_DIFF, DELAY) == (1 << 30, 4 << 20, 0.2)
+    assert "`PRIMUS_LOG_MAX_BYTES` (1G;" in text
+    assert "up to 4 MiB" in text
+    assert "within 0.2 s" in text
 
 
 def test_the_time_that_nodes_wait_for_each_other_is_said():
