@@ -182,7 +182,8 @@ def _others(job: Job, first: Mapping[str, Any], failures: Sequence[Mapping[str, 
     same, *after = groups.values()
     lines = [f"  The same on {_ranks_of(same)}."] if same else []
     for group in after[:_GROUPS]:
-        lines.append(f"  After it {_ranks_of(group)}: {redact_text(group[0]['message']).splitlines()[0]}")
+        message, _, _ = redact_text(group[0]["message"]).partition("\n")
+        lines.append(f"  After it {_ranks_of(group)}: {message}")
     if after[_GROUPS:]:
         lines.append(f"  … and {sum(map(len, after[_GROUPS:]))} other workers")
     return lines + _going(job, {failure["rank"] for failure in failures})
