@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from primus.backends.log import DEFAULT_LIMIT
 from primus.launch import stall
 from primus.launch.care import Care
-from primus.backends.log import DEFAULT_LIMIT
 from primus.launch.collapse import DELAY
 from primus.launch.environment import GPUS, MODELS, SETTINGS, Setting, model_settings
 from primus.launch.guard import STALLED
