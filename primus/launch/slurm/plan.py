@@ -54,8 +54,9 @@ class Submission:
 
     @property
     def name(self) -> str:
-        """Of the job."""
-        return self.options.job_name or self.runs[0].experiment.exp_name
+        """Of the job; that of an array is what its experiments have in common."""
+        first = self.runs[0]
+        return self.options.job_name or first.experiment.exp_name.removesuffix(f"-{first.task.suffix}")
 
     @property
     def script(self) -> str:

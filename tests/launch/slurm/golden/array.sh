@@ -1,4 +1,4 @@
-# sbatch --parsable --array=0-1 --output=/work/output/us/me/toy-lr-1e-4/runs/RUN/slurm/runs/%a/slurm/logs/job.log --open-mode=append --nodes=1 --ntasks-per-node=1 --job-name=toy-lr-1e-4 /work/output/us/me/toy-lr-1e-4/runs/RUN/slurm/job.sh
+# sbatch --parsable --array=0-1 --output=/work/output/us/me/toy-lr-1e-4/runs/RUN/slurm/runs/%a/slurm/logs/job.log --open-mode=append --nodes=1 --ntasks-per-node=1 --job-name=toy /work/output/us/me/toy-lr-1e-4/runs/RUN/slurm/job.sh
 # /work/output/us/me/toy-lr-1e-4/runs/RUN lr=1e-4
 # /work/output/us/me/toy-lr-3e-4/runs/RUN lr=3e-4
 #!/bin/bash

@@ -1,0 +1,132 @@
+"""`primus slurm submit` up to SLURM itself, which a few lines of shell stand for; the real one is in tests/real/slurm/."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXPERIMENT = (
+    (Path(__file__).parent / "test_train.py").read_text().partition('EXPERIMENT = """\\\n')[2].partition('"""')[0]
+)
+
+SINFO = """\
+echo 'main*|up|2-00:00:00|6|idle|128|1024000|gpu:mi300x:8|mi300x'
+echo 'old|down|infinite|3|idle|32|128000|(null)|(null)'
+"""
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A folder with toy.yaml, and a SLURM that writes down how it is called."""
+    programs = {
+        "sinfo": SINFO,
+        "sbatch": f'printf "%s\\0" "$@" >{tmp_path}/called\nenv -0 >{tmp_path}/env\necho "42;big"',
+    }
+    (tmp_path / "bin").mkdir()
+    for name, script in programs.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/toy.yaml").write_text(EXPERIMENT)
+    return tmp_path
+
+
+@pytest.fixture
+def submit(desk):
+    def run(*arguments, **environment):
+        given = {"PATH": f"{desk}/bin:/usr/bin:/bin", "HOME": str(desk), "USER": "me", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-m", "primus", "slurm", "submit", "--exp", "toy.yaml", *arguments]
+        return subprocess.run(
+            command, cwd=desk / "work", env=given | environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_the_job_is_handed_to_sbatch(submit, desk):
+    done = submit("--nnodes", "2", "--gpus-per-node", "1", "--set", "transformer_impl=local", "--json", HF_TOKEN="hf_x")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["job"], answer["cluster"]) == ("42", "big")
+    called = (desk / "called").read_text().split("\0")
+    assert {"--parsable", "--nodes=2", "--gpus-per-node=1", "--exclusive", "--job-name=toy"} <= set(called)
+    assert "HF_TOKEN" not in (desk / "env").read_text()
+    run = Path(answer["runs"][0]["run"])
+    assert "export HF_TOKEN=hf_x\n" in (run / "slurm/environment.sh").read_text()
+    assert json.loads((run / "slurm.json").read_text())["cluster"] == "big"
+
+
+def test_only_the_id_is_printed_when_asked_for(submit):
+    assert submit("--gpus-per-node", "0", "--parsable").stdout == "42\n"
+
+
+def test_all_kinds_of_problems_are_told_at_once(submit, desk):
+    done = submit("--partition", "old", "--set", "micro_batch_szie=4", "--setup", "no.sh")
+    assert done.returncode == 3
+    for text in ("Did you mean micro_batch_size?", "partition old is down", "--setup no.sh: there is no such file"):
+        assert text in done.stderr
+    assert not (desk / "called").exists()
+    assert not (desk / "work/output").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--wait", "--interactive"], "exclude each other"),
+        (["--parsable", "--json"], "--parsable and --json exclude each other"),
+        (["--array", "lr=1,2", "--follow"], "--array has several runs, --follow shows one"),
+        (["--array", "lr"], "expected KEY=VALUE,VALUE"),
+        (["--sbatch-arg=--export=NONE"], "the environment goes through a file of the run"),
+    ],
+)
+def test_wrong_usage_is_said(submit, arguments, text):
+    done = submit(*arguments)
+    assert text in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_dry_run_changes_nothing_and_says_the_same_twice(submit, desk):
+    before = sorted(desk.rglob("*"))
+    first, second = (submit("--gpus-per-node", "0", "--dry-run") for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert sorted(desk.rglob("*")) == before
+
+
+def test_a_dry_run_works_where_slurm_is_not(submit):
+    done = submit("--dry-run", PATH="/nonexistent")
+    assert done.returncode == 0
+    assert "Warning: not checked against the cluster: sinfo is not on the PATH" in done.stderr
+
+
+def test_a_sites_file_counts_and_is_named(submit, desk):
+    (desk / "site.toml").write_text('partition = "old"\n')
+    done = submit("--dry-run", PRIMUS_SLURM_CONFIG=str(desk / "site.toml"))
+    assert done.returncode == 4
+    assert f"{desk}/site.toml:1 partition: partition old is down" in done.stderr
+
+
+PROBE = """
+import sys
+from primus.cli import main
+sys.argv = ["primus", "slurm", "submit", "--exp", "toy.yaml", "--gpus-per-node", "0"]
+try:
+    main()
+except SystemExit:
+    print(*sys.modules)
+"""
+
+
+def test_a_login_node_imports_nothing_heavy(desk):
+    environment = {"PATH": f"{desk}/bin:/usr/bin:/bin", "HOME": str(desk), "USER": os.environ.get("USER", "me")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], cwd=desk / "work", env=environment, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "primus.launch.slurm.submit" in loaded
+    assert not loaded & {"torch", "numpy", "megatron.core", "torchtitan", "rich", "pydantic", "primus.launch.local"}
