@@ -200,7 +200,7 @@ def test_a_dry_run_shows_no_secret(project, tmp_path):
     planted = {"MINE": SECRETS["GitHub"][0], "NCCL_DEBUG": TEXTS[0]}
     done = subprocess.run(argv, cwd=project, env=os.environ | planted, capture_output=True, text=True, check=True)
     assert leaks(done.stdout + done.stderr) == []
-    assert "MINE=[redacted]" in done.stdout
+    assert "MINE='[redacted]'" in done.stdout
 
 
 def again(succeeded, project, *arguments, **variables):
