@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 WORKSPACE = Path("output")
 """Where runs are unless an experiment says otherwise."""
 
-States = Literal["starting", "running", "succeeded", "failed", "interrupted", "lost"]
+States = Literal["starting", "running", "restarting", "succeeded", "failed", "interrupted", "lost"]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 In = Annotated[Path, typer.Option("--in", metavar="FOLDER", help="A workspace, or any folder above or below the runs.")]
