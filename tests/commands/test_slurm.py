@@ -1,4 +1,4 @@
-"""`primus slurm submit` up to SLURM itself, which a few lines of shell stand for; the real one is in tests/real/slurm/."""
+"""`primus slurm submit` up to SLURM itself, for which a few lines of shell stand; the real one: tests/real/slurm/."""
 
 from __future__ import annotations
 
@@ -109,6 +109,28 @@ def test_a_sites_file_counts_and_is_named(submit, desk):
     done = submit("--dry-run", PRIMUS_SLURM_CONFIG=str(desk / "site.toml"))
     assert done.returncode == 4
     assert f"{desk}/site.toml:1 partition: partition old is down" in done.stderr
+
+
+def test_options_of_the_training_are_passed_on_to_it(submit, desk):
+    (desk / "site.toml").write_text('image = "registry/train:1"\n')
+    given = (
+        "--mount",
+        "/a b",
+        "--mount",
+        "/c",
+        "--privileged",
+        "--max-restarts",
+        "3",
+        "--tune-stage",
+        "1",
+        "--no-resume",
+    )
+    done = submit(*given, "--dry-run", PRIMUS_SLURM_CONFIG=str(desk / "site.toml"))
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("train=(")]
+    assert line.endswith(
+        " train --image registry/train:1 --privileged --mount '/a b' --mount /c --tune-stage 1 --max-restarts 3 "
+        "--no-resume)"
+    )
 
 
 PROBE = """

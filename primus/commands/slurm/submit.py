@@ -11,9 +11,13 @@ import typer
 
 from primus.commands import options as shared
 from primus.errors import UsageError
+from primus.launch.care import Care
 from primus.launch.slurm.prepare import Ready, Wish, prepare_submission
 
 _Text = str | None
+
+_CARE = Care()
+"""What `primus train` does where nothing is chosen."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -86,6 +90,11 @@ def submit(
     privileged: shared.ContainerPrivileged = False,
     mounts: shared.ContainerMounts = None,
     resume: shared.ResumeChoice = None,
+    stall_timeout: shared.StallTimeout = None,
+    on_stall: shared.StallAction = "wait",
+    max_restarts: shared.MaxRestarts = 0,
+    rendezvous_timeout: shared.RendezvousTimeout = _CARE.rendezvous_timeout,
+    grace: shared.Grace = _CARE.grace,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the job has ended, and leave with its status.")
     ] = False,
@@ -106,13 +115,12 @@ def submit(
     _exclude(("--parsable", parsable), ("--json", as_json))
     if array and (follow or interactive):
         raise UsageError(f"--array has several runs, {'--follow' if follow else '--interactive'} shows one; see --wait")
-    through = {"--container": container, "--privileged": privileged, "--tune-stage": tune_stage, "--mount": mounts}
     wish = Wish(
         exp=exp,
         backend=backend,
         sets=sets or (),
         arrays=array or (),
-        train_options=_passed_on({"--image": image} | through),
+        train_options=_passed_on(context),
         resume=resume,
         snapshot=snapshot,
         dry_run=dry_run,
@@ -157,13 +165,24 @@ def _origins(context: typer.Context) -> dict[str, str]:
     return origins
 
 
-def _passed_on(options: dict[str, Any]) -> list[str]:
-    """Options of `primus train` as its command line takes them."""
+_PASSED_ON = (
+    *("container", "privileged", "mounts", "tune_stage"),
+    *("stall_timeout", "on_stall", "max_restarts", "rendezvous_timeout", "grace"),
+)
+"""Parameters of submit() that are options of `primus train` and nothing else."""
+
+
+def _passed_on(context: typer.Context) -> list[str]:
+    """The options that were given for `primus train`, as its command line takes them."""
+    names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     words = []
-    for option, value in options.items():
-        for each in value if isinstance(value, list) else [value]:
-            if each:
-                words += [option] if each is True else [option, str(each)]
+    for name in _PASSED_ON:
+        source, value = context.get_parameter_source(name), context.params[name]
+        if source is None or source.name.startswith("DEFAULT"):
+            continue
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            if each not in (None, False):
+                words += [names[name]] if each is True else [names[name], str(each)]
     return words
 
 

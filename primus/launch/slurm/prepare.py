@@ -98,13 +98,17 @@ def prepare_submission(
         directory=directory,
         tree=find_tree(directory) if wish.snapshot else None,
         environ=environ,
-        train_options=(*wish.train_options, *_RESUME[wish.resume]),
+        train_options=(*_image(options), *wish.train_options, *_RESUME[wish.resume]),
         python=options.python or sys.executable,
     )
     return Ready(submission=submission, origins=places, warnings=tuple(dict.fromkeys(problems.warnings)))
 
 
 _RESUME: Mapping[bool | None, tuple[str, ...]] = {None: (), True: ("--resume",), False: ("--no-resume",)}
+
+
+def _image(options: Options) -> tuple[str, ...]:
+    return () if options.image is None else ("--image", options.image)
 
 
 def _experiments(
