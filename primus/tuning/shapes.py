@@ -17,7 +17,7 @@ from typing import Any
 
 from primus.errors import MissingError, PrimusError
 from primus.run import write_text
-from primus.tuning.count import LineCounter
+from primus.tuning.count import count_lines
 from primus.tuning.gemm import Gemm
 from primus.tuning.line import COMMAND, PROFILE, Entry, TornLine, read_line
 
@@ -143,7 +143,7 @@ def _one_by_one(paths: Iterable[Path]) -> Iterator[Shapes]:
 
 def _in_processes(paths: Sequence[Path], processes: int) -> Iterator[Shapes]:
     """Each process keeps one reader, which knows the lines of the dumps before."""
-    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
         yield from pool.map(_read_here, paths)
 
 
@@ -161,7 +161,6 @@ class _Reader:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Entry] = {}
-        self._counter = LineCounter()
 
     def read(self, path: Path) -> Shapes:
         shapes = Shapes(files=1)
@@ -169,14 +168,13 @@ class _Reader:
         counted: Counter[Gemm] = Counter()
         faults: dict[bytes, str] = {}
         try:
-            for text, times in self._counter.count(path):
+            for text, times in count_lines(path):
                 shapes.lines += times
                 entry = self._entry(text, times, shapes, faults)
                 if entry is not None:
                     (counted if entry.profile else launched)[entry.gemm] += entry.calls * times
         except OSError as error:
             raise PrimusError(f"{path}: {os.strerror(error.errno or 0)}") from None
-        _count_unfinished(self._counter.unfinished, shapes, faults)
         for gemm in {**launched, **counted}:
             # The profile at the end of a process counts the same calls once more.
             shapes.add(gemm, Use(calls=max(launched[gemm], counted[gemm]), ranks=1))
@@ -188,7 +186,7 @@ class _Reader:
         if known is not None:
             return known
         try:
-            entry = read_line(text)
+            entry = _read(text)
         except TornLine as error:
             shapes.torn += times
             if len(faults) < _EXAMPLES:
@@ -203,16 +201,13 @@ class _Reader:
         return entry
 
 
-def _count_unfinished(text: bytes, shapes: Shapes, faults: dict[bytes, str]) -> None:
-    """The last line of a file, without its end: the process died while it wrote it."""
-    if not text:
-        return
-    shapes.lines += 1
+def _read(text: bytes) -> Entry | None:
+    """A line without its end is the last one of a process that died while it wrote."""
+    if text.endswith(b"\n"):
+        return read_line(text)
     if text.startswith((COMMAND, PROFILE)) or COMMAND.startswith(text) or PROFILE.startswith(text):
-        shapes.torn += 1
-        faults[text] = "torn: the file ends in it"
-    else:
-        shapes.foreign += 1
+        raise TornLine("the file ends in it")
+    return None
 
 
 def _places(path: Path, faults: Mapping[bytes, str]) -> list[str]:
@@ -222,9 +217,8 @@ def _places(path: Path, faults: Mapping[bytes, str]) -> list[str]:
     found: dict[bytes, int] = {}
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            text = line.removesuffix(b"\n")
-            if text in faults and text not in found:
-                found[text] = number
+            if line in faults and line not in found:
+                found[line] = number
                 if len(found) == len(faults):
                     break
-    return [f"{path}:{number}: {faults[text]}" for text, number in found.items()]
+    return [f"{path}:{number}: {faults[line]}" for line, number in found.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 
 from primus.errors import MissingError, PrimusError
 from primus.tuning import count
-from primus.tuning.count import LineCounter
 from primus.tuning.gemm import Gemm
 from primus.tuning.shapes import Shapes, Use, find_dumps, read_dumps, read_shapes, write_shapes
 
@@ -155,38 +155,22 @@ def test_a_missing_file_says_who_writes_it(tmp_path):
         read_shapes(tmp_path / "gemm_shapes.jsonl")
 
 
-STEP = [bytes([97 + index % 7]) * 20 for index in range(50)]
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 30), st.integers(20, 50), st.integers(1, 20)) | st.binary(max_size=8), max_size=30
-    ),
-    st.sampled_from((1 << 9, 1 << 12, 1 << 19)),
-    st.booleans(),
-)
-def test_repeated_stretches_are_counted_as_lines_are(tmp_path_factory, parts, chunk, ends):
-    lines: list[bytes] = []
-    for part in parts:
-        lines += [part.replace(b"\n", b"")] if isinstance(part, bytes) else STEP[part[0] : part[1]] * part[2]
-    text = b"\n".join(lines) + (b"\n" if ends and lines else b"")
+@given(st.lists(st.binary(max_size=6)), st.integers(1, 9), st.integers(1, 3))
+def test_lines_are_counted_wherever_the_chunks_end(tmp_path_factory, parts, chunk, distinct):
+    text = b"\n".join(parts)
     path = tmp_path_factory.mktemp("dump") / "dump"
     path.write_bytes(text)
-    small = {"_CHUNK": chunk, "_LONGEST": 1 << 8, "_SHORTEST": 1 << 5, "_MEMORY": 1 << 11, "_DISTINCT": 4}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in small.items():
-            patch.setattr(count, name, value)
-        counter = LineCounter()
-        for _ in range(2):
-            found: Counter[bytes] = Counter()
-            for each, times in counter.count(path):
-                found[each] += times
-            assert +found == Counter(text.split(b"\n")[:-1])
-            assert counter.unfinished == text.rpartition(b"\n")[2]
+        patch.setattr(count, "_CHUNK", chunk)
+        patch.setattr(count, "_DISTINCT", distinct)
+        found: Counter[bytes] = Counter()
+        for line, times in count.count_lines(path):
+            found[line] += times
+    assert found == Counter(line for line in BytesIO(text))
 
 
 def test_a_file_without_lines_is_not_gathered_in_memory(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(count, "_MEMORY", 1 << 20)
+    monkeypatch.setattr(count, "_LONGEST", 1 << 20)
     (tmp_path / "core").write_bytes(bytes(5 << 20) + b"\n" + line(4).encode())
     shapes = read_dumps([tmp_path / "core"])
     assert list(shapes.uses) == [gemm(4)]
