@@ -112,7 +112,10 @@ def _assemble(
     return Experiment(
         path=path,
         framework=_text(framework),
-        **names,
+        work_group=names["work_group"],
+        user_name=names["user_name"],
+        exp_name=names["exp_name"],
+        workspace=names["workspace"],
         config=None if module.config is None else _text(module.config),
         model=None if module.model is None else _text(module.model),
         header=header,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from primus.backends.log import previous
 from primus.errors import MissingError
 from primus.launch.diagnosis import diagnose
 from primus.redact import redact_text
@@ -99,15 +100,21 @@ def first_failure(failures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | 
 
 
 def tail_of(log: Path, count: int) -> list[str]:
-    """The last lines of a log, or none when it does not exist."""
+    """The last lines of a log, also when it has just been rotated; none when it does not exist."""
+    text = _end_of(log)
+    if text.count("\n") < count:
+        text = _end_of(previous(log)) + text
+    return redact_text(text).splitlines()[-count:]
+
+
+def _end_of(log: Path) -> str:
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
-            text = file.read().decode(errors="replace")
+            return file.read().decode(errors="replace")
     except FileNotFoundError:
-        return []
-    return [redact_text(line) for line in text.splitlines()[-count:]]
+        return ""
 
 
 def _begin(failure: Mapping[str, Any]) -> float:

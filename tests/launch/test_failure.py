@@ -75,6 +75,18 @@ def test_a_note_that_can_not_be_written_is_a_warning(tmp_path, capsys):
     assert "Warning: can't write" in capsys.readouterr().err
 
 
+def test_the_tail_of_a_log_that_was_just_rotated_begins_in_its_predecessor(tmp_path):
+    (tmp_path / "rank0.log.1").write_text("one\ntwo\n")
+    (tmp_path / "rank0.log").write_text("three\n")
+    assert tail_of(tmp_path / "rank0.log", 2) == ["two", "three"]
+
+
+def test_a_private_key_in_the_tail_is_hidden_as_a_whole(tmp_path):
+    body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
+    (tmp_path / "log").write_text(f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\nend\n")
+    assert tail_of(tmp_path / "log", 3) == ["[redacted]", "end"]
+
+
 def test_the_tail_of_a_large_log_is_its_end(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"x" * 1_000_000 + b"\nthe \xff end\n")
