@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from primus.launch.devices import find_accelerators
+from primus.launch.devices import find_accelerators, gpu_of
 
 
 @pytest.fixture
@@ -143,3 +143,38 @@ def test_nvidia_smi_is_asked_where_a_driver_has_no_device_files(tmp_path):
 def test_no_tool_is_asked_when_the_kernel_says_how_many(amd):
     path = install(amd, "amd-smi", "[]")
     assert found(amd, PATH=path) == ("amd", 8)
+
+
+ADDRESSES = [f"0000:{bus}:00.0" for bus in ("05", "26", "46", "65")]
+
+
+@pytest.mark.parametrize(
+    ("environ", "local_rank", "gpu"),
+    [
+        ({}, 1, "GPU 1, 0000:26:00.0"),
+        ({"CUDA_VISIBLE_DEVICES": "3,2"}, 0, "GPU 0, 0000:65:00.0"),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-5b6c"}, 0, "GPU 0"),
+        ({"CUDA_VISIBLE_DEVICES": "3"}, 1, "GPU 1"),
+    ],
+)
+def test_the_gpu_of_a_worker_is_named_with_its_address(nvidia, environ, local_rank, gpu):
+    for address in ADDRESSES:
+        (nvidia / "proc/driver/nvidia/gpus" / address).mkdir(parents=True)
+    assert gpu_of(local_rank, environ, nvidia) == gpu
+
+
+def test_both_variables_of_rocm_are_followed(amd):
+    for node, address in enumerate(ADDRESSES, 2):
+        bus = int(address.split(":")[1], 16)
+        properties = amd / f"sys/class/kfd/kfd/topology/nodes/{node}/properties"
+        properties.write_text(properties.read_text() + f"location_id {bus << 8}\n")
+    environ = {"ROCR_VISIBLE_DEVICES": "1,2,3", "HIP_VISIBLE_DEVICES": "2,0"}
+    assert gpu_of(0, environ, amd) == "GPU 0, 0000:65:00.0"
+
+
+def test_a_gpu_whose_address_is_not_known_has_its_number(amd):
+    assert gpu_of(5, {}, amd) == "GPU 5"
+
+
+def test_a_worker_on_a_cpu_has_no_gpu(tmp_path):
+    assert gpu_of(0, {}, tmp_path) == ""

@@ -142,8 +142,8 @@ def test_a_disk_that_is_read_only_for_the_worker_is_named(launch, tmp_path):
 
 
 @contextmanager
-def little_memory(limit: int) -> Iterator[None]:
-    """Processes that are started in here share so many bytes of memory."""
+def little_memory(limit: int) -> Iterator[Path]:
+    """Processes that are started in here share so many bytes of memory; yields their control group, to be removed."""
     root = Path("/sys/fs/cgroup/memory")
     old = root.exists()
     root = root if old else root.parent
@@ -159,15 +159,16 @@ def little_memory(limit: int) -> Iterator[None]:
     except OSError as error:
         pytest.skip(f"needs the right to make a control group: {error}")
     try:
-        yield
+        yield group
     finally:
         (home / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def test_a_worker_that_the_kernel_kills_for_its_memory_is_told_so(launch):
-    with little_memory(256 << 20):
+    with little_memory(256 << 20) as group:
         run = launch("use_all_memory", module="faults")
     exit_status, err, status = account(run)
+    group.rmdir()
     assert exit_status == 137
     assert status["diagnosis"]["name"] == "host-out-of-memory"
     assert "the machine's memory was used up, and the kernel killed a process" in err
