@@ -21,6 +21,7 @@ _REMEDIES = (
     ("exec format error", "The image is for another kind of processor"),
     ("no space left on device", "Free some space where the runtime keeps its images and containers"),
     ("is the docker daemon running", "Start Docker's daemon, or take another runtime with --container"),
+    ("/dev/mqueue", "Rootless podman shares /dev/mqueue, which is not mounted here: mount -t mqueue none /dev/mqueue"),
     ("newuidmap", "This user has no range of user ids for podman: see /etc/subuid, and install uidmap"),
     ("executable file", "The image must have python3 on its PATH, and in it what the backend needs"),
     ("no such file or directory: oci runtime", "The image must have python3 on its PATH"),
