@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from math import inf
+from typing import Any
 
 from primus.tuning.gemm import Gemm, Generation, OverrideKey
 from primus.tuning.options import COMPUTE_TYPES, TYPES
@@ -84,15 +86,16 @@ class Row:
 
 def expressible(gemm: Gemm) -> Gemm:
     """The problem without what no row says: gradients, auxiliary matrix, bias source, amax scales, complex factors."""
-    never = {"gradient": False, "use_e": False, "scale_alpha_vector": False, "extra": (), "batch_mode": 0}
-    types = {"scale_type": "", "compute_input_a": "", "compute_input_b": "", "aux_type": ""}
-    amax = {"amax_scale_a": False, "amax_scale_b": False}
-    imaginary = {"alpha_imaginary": 0.0, "beta_imaginary": 0.0}
-    bias = {"bias_source": "", "bias_stride": 0}
+    never: dict[str, Any] = {
+        **dict.fromkeys(("gradient", "use_e", "scale_alpha_vector", "amax_scale_a", "amax_scale_b"), False),
+        **dict.fromkeys(("scale_type", "compute_input_a", "compute_input_b", "aux_type", "bias_source"), ""),
+        **dict.fromkeys(("batch_mode", "bias_stride"), 0),
+        **dict.fromkeys(("alpha_imaginary", "beta_imaginary", "activation_arg1"), 0.0),
+        "activation_arg2": inf,
+        "extra": (),
+    }
     # Factors are written with six digits.
-    factors = {"alpha": float(f"{gemm.alpha:g}"), "beta": float(f"{gemm.beta:g}")}
-    arguments = {"activation_arg1": 0.0, "activation_arg2": float("inf")}
-    return replace(gemm, **never, **types, **amax, **imaginary, **bias, **factors, **arguments)  # type: ignore[arg-type]
+    return replace(gemm, **never, alpha=float(f"{gemm.alpha:g}"), beta=float(f"{gemm.beta:g}"))
 
 
 def make_row(names: tuple[str, ...], values: tuple[str, ...], *, line: int = 0, has_header: bool = True) -> Row:
@@ -152,6 +155,7 @@ def _gemm(columns: Mapping[str, str]) -> Gemm:
 
     size = {name: columns.get(name, "") for name in ("lda", "ldb", "ldc", "ldd")}
     strides = {name: columns.get(name, "") for name in ("stride_a", "stride_b", "stride_c", "stride_d")}
+    types: dict[str, Any] = {name: TYPES[columns[name]] for name in ("a_type", "b_type", "c_type")}
     bias = TYPES.get(columns.get("bias_type", ""), "")
     return Gemm.single(
         **{name: int(columns[name]) for name in ("m", "n", "k")},
@@ -162,7 +166,7 @@ def _gemm(columns: Mapping[str, str]) -> Gemm:
         batch=int(columns["batch_count"]),
         alpha=float(columns.get("alpha", "1")),
         beta=float(columns.get("beta", "0")),
-        **{name: TYPES[columns[name]] for name in ("a_type", "b_type", "c_type")},
+        **types,
         d_type=TYPES.get(columns.get("d_type", ""), ""),
         compute_type=COMPUTE_TYPES[columns["compute_type"]],
         scale_a=int(columns.get("scaleA", "0") or 0),
