@@ -63,8 +63,6 @@ signal.signal({number}, lambda number, frame: sys.exit(number))
 print("ready", flush=True)
 signal.pause()
 """
-    "import signal, sys; signal.signal({number}, lambda n, f: sys.exit(n)); print('ready', flush=True); signal.pause()"
-)
 
 
 @pytest.mark.parametrize(
