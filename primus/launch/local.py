@@ -141,8 +141,9 @@ def _manifest(
 
 def _watch(supervisor: Supervisor, screen: Screen, guard: Guard) -> int:
     """Show the logs until the workers have ended; their exit status."""
-    told = False
-    while (status := supervisor.wait(_INTERVAL)) is None:
+    told, status = False, None
+    while status is None:
+        status = supervisor.wait(_INTERVAL)
         screen.update()
         guard.look()
         if supervisor.asked and not told:
