@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from primus.errors import MissingError
 
-State = Literal["starting", "running", "succeeded", "failed", "interrupted"]
-"""`interrupted` is a run that was asked to stop: Ctrl-C, SIGTERM, the end of its allocation."""
+State = Literal["starting", "running", "restarting", "succeeded", "failed", "interrupted"]
+"""`restarting` is a run that failed and is about to be started again. `interrupted` is one that was asked to stop:
+Ctrl-C, SIGTERM, the end of its allocation."""
 
 FINAL_STATES: tuple[State, ...] = ("succeeded", "failed", "interrupted")
 
