@@ -68,7 +68,7 @@ class Request:
 def readable(dump: str) -> str:
     """A dump of either tool without what differs from process to process: addresses, ids, and Primus' own threads."""
     heads = list(_THREAD.finditer(dump))
-    ends = [head.start() for head in heads[1:]] + [len(dump)]
+    ends = [*(head.start() for head in heads), len(dump)][1:]
     main, others = "", []
     for head, end in zip(heads, ends, strict=True):
         frames = [line.strip() for line in dump[head.end() : end].splitlines() if line.startswith(" ")]
