@@ -18,6 +18,7 @@ from primus.job import Resources
 from primus.launch.attempt import choose_run_id
 from primus.launch.dry_run import RUN_ID
 from primus.launch.slurm import options as rules
+from primus.launch.slurm.dependency import unknown_jobs
 from primus.launch.slurm.options import Options
 from primus.launch.slurm.partitions import read_partitions
 from primus.launch.slurm.plan import Submission, plan
@@ -166,6 +167,10 @@ def _check_cluster(
             raise
         problems.warnings.append(f"not checked against the cluster: {error}")
         return
+    for job in unknown_jobs(options.dependency or "", environ):
+        problems.warnings.append(
+            f"--dependency: SLURM does not know job {job}, or not any more; it takes it as ended and does not wait"
+        )
     findings = check(options, origins, partitions)
     problems.missing += findings.problems
     problems.warnings += findings.warnings

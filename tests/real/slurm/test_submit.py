@@ -178,6 +178,12 @@ def test_a_job_waits_for_another_one(desk: Desk) -> None:
     assert read(desk.run() / "status.json")["state"] == "succeeded"
 
 
+def test_a_dependency_that_slurm_does_not_know_is_a_warning(desk: Desk) -> None:
+    done = desk.submit("--dependency", "afterok:99999", "--wait")
+    assert done.returncode == 0
+    assert "--dependency: SLURM does not know job 99999" in done.stderr
+
+
 def test_waiting_ends_when_a_dependency_can_not_be_fulfilled(desk: Desk) -> None:
     first = desk.submit("--parsable", "--set", "fail_rank=0")
     done = desk.submit("--wait", "--dependency", f"afterok:{first.stdout.strip()}", "--set", "exp_name=after")
