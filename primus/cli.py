@@ -22,6 +22,7 @@ from primus.errors import ExitStatus, ExperimentError, PrimusError
 COMMANDS = {
     "train": ("primus.commands.train", "Train a model on this machine, or as one node of several."),
     "slurm": ("primus.commands.slurm", "Train on a SLURM cluster."),
+    "tune": ("primus.commands.tune", "Tune the GEMM kernels of AMD GPUs for an experiment."),
     "config": ("primus.commands.config", "Show and check experiments."),
     "runs": ("primus.commands.runs", "Look back at runs: list, show, compare, clean."),
     "models": ("primus.commands.models", "List the model presets."),

@@ -89,6 +89,32 @@ ResumeChoice = Annotated[
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run and change nothing.")]
 
+TuneStage = Annotated[
+    int,
+    typer.Option(
+        "--tune-stage",
+        envvar="PRIMUS_HIPBLASLT_TUNING_STAGE",
+        min=0,
+        max=3,
+        metavar="N",
+        help="Tuning of GEMM kernels (AMD GPUs): 1 dumps their shapes, 2 tunes, 3 trains with the result, 0 none.",
+    ),
+]
+
+TuneIterations = Annotated[
+    int,
+    typer.Option("--tune-iters", envvar="PRIMUS_TUNE_ITERS", min=1, metavar="N", help="Steps of --tune-stage 1."),
+]
+
+TuneForce = Annotated[
+    bool,
+    typer.Option(
+        "--tune-force",
+        envvar="PRIMUS_TUNE_FORCE",
+        help="Take files in --tune-stage 2 and 3 that were made for another model, GPU or hipBLASLt build.",
+    ),
+]
+
 ContainerImage = Annotated[
     str | None,
     typer.Option("--image", envvar="DOCKER_IMAGE", metavar="IMAGE", help="Run in a container of this image."),

@@ -1,0 +1,12 @@
+"""`primus tune`: GEMM kernels of AMD GPUs, tuned for an experiment in three stages. cli.py loads `app`."""
+
+from __future__ import annotations
+
+import typer
+
+from primus.commands.tune import shapes, stages
+
+app = typer.Typer(cls=stages.StagesGroup, rich_markup_mode=None, add_completion=False)
+
+app.callback(invoke_without_command=True)(stages.tune)
+shapes.add_to(app)
