@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +76,11 @@ class Variable:
     name: str
     value: str
     reason: str
+    source: str = ""
+    """Who wants it; empty for the backend."""
+
+    firm: bool = False
+    """It takes the place of the user's or the image's value, which would defeat what was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +103,9 @@ class Job:
     environment: tuple[Variable, ...] = ()
     """Variables that the backend needs; the user's own value of a variable wins."""
 
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the workers must not have, not even empty ones, each with the reason."""
+
     experts: bool = False
     """The model is a mixture of experts."""
 
@@ -110,6 +118,9 @@ class Job:
 
     files: Mapping[str, str] = field(default_factory=dict)
     """Text files to write into the run directory before launch, by relative path."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """More for the manifest."""
 
     shown: Mapping[str, str] = field(default_factory=dict)
     """What a dry run prints besides: text by its title."""

@@ -75,6 +75,7 @@ def manifest(
         **software(),
         "git": {name: checkout.facts() for name, checkout in checkouts.items()},
         "environment": redact_environment(environment),
+        **job.facts,
     }
 
 

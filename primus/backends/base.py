@@ -71,3 +71,8 @@ class Backend(Protocol):
     def matmuls(self, experiment: Experiment, resources: Resources) -> Tally:
         """The matrix multiplications of one training step of a checked experiment, from its values alone."""
         ...
+
+    def short_run(self, steps: int) -> tuple[str, ...]:
+        """What to set (`KEY=VALUE`) so that an experiment trains so many steps as ever, and leaves nothing behind: no
+        checkpoint, no evaluation, no report to a service."""
+        ...

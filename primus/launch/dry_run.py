@@ -34,6 +34,7 @@ def explain(job: Job, *, beginning: str, environ: Mapping[str, str], container: 
         **{title: text.splitlines() for title, text in job.shown.items()},
         **_network(job),
         "Environment that Primus adds": [*_environment(job, environ, image), *_place(job)],
+        **_without(job, {**image, **environ}),
         "Files that would be written": _files(job),
     }
     return "\n\n".join(_section(title, lines) for title, lines in sections.items())
@@ -90,6 +91,12 @@ def _environment(job: Job, environ: Mapping[str, str], image: Mapping[str, str])
     shown = [_assignment(decision) for decision in decisions]
     width = min(max(map(len, shown), default=0), 44)
     return [f"{text:<{width}}  # {_why(decision)}" for text, decision in zip(shown, decisions, strict=True)]
+
+
+def _without(job: Job, environ: Mapping[str, str]) -> dict[str, list[str]]:
+    """What is taken away, where it is set."""
+    taken = [f"{name}  # {reason}" for name, reason in job.without.items() if name in environ]
+    return {"Environment that Primus takes away": taken} if taken else {}
 
 
 def _assignment(decision: Decision) -> str:

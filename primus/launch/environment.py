@@ -1,5 +1,5 @@
 """The environment that Primus adds for the workers, as a table: name, value, where it applies, why. A value that the
-user or the image has set wins. Launchers call decide(); `--dry-run` prints what it returns."""
+user or the image has set wins, but over a firm wish. Launchers call decide(); `--dry-run` prints what it returns."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def _wishes(job: Job, environ: Mapping[str, str]) -> list[tuple[Variable, str]]:
         if setting.applies(job) and facts.keys() >= set(setting.facts)
     ]
     rows += [(variable, str(job.resources.gpu_model)) for variable in model_settings(job.resources.gpu_model)]
-    return rows + [(variable, job.backend) for variable in job.environment]
+    return rows + [(variable, variable.source or job.backend) for variable in job.environment]
 
 
 def _facts(job: Job, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -248,8 +248,8 @@ def _variable(setting: Setting, facts: Mapping[str, tuple[str, str]]) -> Variabl
 
 
 def _decision(variable: Variable, source: str, environ: Mapping[str, str], image: Mapping[str, str]) -> Decision:
-    if variable.name in environ:
+    if variable.name in environ and not variable.firm:
         return Decision(variable=variable, source=source, value=environ[variable.name], set_by="user")
-    if variable.name in image:
+    if variable.name in image and not variable.firm:
         return Decision(variable=variable, source=source, value=image[variable.name], set_by="image")
     return Decision(variable=variable, source=source, value=variable.value)

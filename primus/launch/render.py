@@ -30,7 +30,7 @@ def command(job: Job, python: str = sys.executable) -> list[str]:
 
 def environment(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of that process: the user's, what Primus adds, and a single worker's place."""
-    inherited = {name: value for name, value in environ.items() if name not in _RENDEZVOUS}
+    inherited = {name: value for name, value in environ.items() if name not in _RENDEZVOUS and name not in job.without}
     return inherited | additions(job, environ)
 
 

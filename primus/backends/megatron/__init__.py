@@ -95,6 +95,16 @@ class MegatronBackend:
         values = complete_values(experiment.plain(), self.schema())
         return tally(values, resources.world_size, gpu=resources.accelerator != "cpu")
 
+    def short_run(self, steps: int) -> tuple[str, ...]:
+        """The learning rate's schedule must fit into the steps."""
+        schedule = (f"lr_decay_iters={steps}", "lr_warmup_iters=0", "lr_wsd_decay_iters=null", "exit_interval=null")
+        return (f"train_iters={steps}", *schedule, *_NOTHING_BEHIND)
+
+
+_NOTHING_BEHIND = (
+    *("save_interval=null", "disable_last_saving=true", "load=null", "eval_interval=null"),
+    *("disable_wandb=true", "disable_mlflow=true", "disable_tensorboard=true"),
+)
 
 _GPU = (
     Variable(

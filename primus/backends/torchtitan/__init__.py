@@ -94,6 +94,15 @@ class TorchtitanBackend:
 
         return tally(Settings(experiment, self.schema()), resources.world_size)
 
+    def short_run(self, steps: int) -> tuple[str, ...]:
+        """Also without profiles: a profiler slows each launch down."""
+        return (f"training.steps={steps}", "lr_scheduler.warmup_steps=0", *_NOTHING_BEHIND)
+
+
+_NOTHING_BEHIND = (
+    *("checkpoint.enable=false", "validation.enable=false", "profiling.enable_profiling=false"),
+    *("metrics.enable_wandb=false", "metrics.enable_tensorboard=false"),
+)
 
 _NVIDIA = (
     Variable(

@@ -67,7 +67,10 @@ def leave(message: str) -> NoReturn:
 
 
 def settle() -> None:
-    """Make training find Primus, the libraries that the image lacks, a home that it can write to, a user's name."""
+    """Make training find Primus, the libraries that the image lacks, a home that it can write to, a user's name; take
+    away the variables that it must not have."""
+    for name in os.environ.pop("PRIMUS_UNSET", "").split(","):
+        os.environ.pop(name, None)
     root = os.path.abspath(__file__)
     for _ in ["primus", "launch", "container", "enter.py"]:
         root = os.path.dirname(root)

@@ -24,6 +24,9 @@ NAMES = (
     *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
 )
+UNSET = "PRIMUS_UNSET"
+"""Names what enter.py takes away inside."""
+
 _OF_A_LAUNCHER = frozenset({"PRIMUS_PARENT_PID", "TORCHELASTIC_ERROR_FILE"})
 """They describe a process outside of the container."""
 
@@ -35,8 +38,10 @@ def container_environment(
     job: Job, environ: Mapping[str, str], image: Mapping[str, str], runtime: RuntimeName
 ) -> dict[str, str]:
     """Every variable that is set in the container, over those of the image."""
-    passed = {name: value for name, value in environ.items() if _is_passed(name)}
+    passed = {name: value for name, value in environ.items() if _is_passed(name) and name not in job.without}
     added = additions(job, environ, image)
+    if job.without:
+        added[UNSET] = ",".join(job.without)  # the image may set them, and no runtime takes that away
     if "HF_HOME" not in {*passed, *added, *image}:
         added["HF_HOME"] = str(Path(environ.get("HOME", "/root")) / ".cache/huggingface")
     if runtime == "apptainer":
