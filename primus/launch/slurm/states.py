@@ -10,6 +10,9 @@ from primus.errors import ExitStatus
 
 Phase = Literal["pending", "running", "ended"]
 
+Name = Literal["pending", "running", "succeeded", "failed", "interrupted"]
+"""Our words, those of status.json as far as both have them. `interrupted` is a job that was asked to stop, or told."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobState:
@@ -19,6 +22,12 @@ class JobState:
     words: str
     exit_status: int | None = None
     """Of a job that has ended without a word of its own; None while it has not."""
+
+    @property
+    def name(self) -> Name:
+        if self.phase != "ended":
+            return self.phase
+        return "succeeded" if self.exit_status == 0 else "interrupted" if self.exit_status == _STOPPED else "failed"
 
 
 _STOPPED = 128 + signal.SIGTERM
@@ -51,20 +60,6 @@ STATES = {
 }
 
 UNKNOWN = JobState(phase="running", words="is in a state that this version of Primus does not know")
-
-NEVER = {
-    "DependencyNeverSatisfied": "the job that it depends on did not end as it has to",
-    "BadConstraints": "no node has what it asks for",
-    "InvalidAccount": "its account is not valid",
-    "InvalidQOS": "its quality of service is not valid",
-    "PartitionDown": "its partition is down",
-    "PartitionInactive": "its partition is inactive",
-    "PartitionNodeLimit": "its partition allows fewer nodes",
-    "PartitionTimeLimit": "its partition allows less time",
-    "JobHeldAdmin": "an administrator holds it",
-    "JobHeldUser": "it is held; `scontrol release` lets it go",
-}
-"""Reasons of a pending job that time alone does not mend."""
 
 
 def read_state(word: str) -> JobState:
