@@ -13,7 +13,8 @@ PACKAGE = Path(primus.__file__).parent
 FLOORS = (
     ("primus.errors", "primus.lifeline", "primus.suggest", "primus.job", "primus.redact", "primus.table"),
     ("primus.experiment",),
-    ("primus.run", "primus.manifest", "primus.revision", "primus.machine", "primus.data", "primus.metrics", "primus.runs"),
+    ("primus.run", "primus.runs", "primus.revision", "primus.machine", "primus.manifest"),
+    ("primus.data", "primus.metrics"),
     ("primus.backends",),
     ("primus.launch",),
     ("primus.tuning",),
