@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 
-from primus import __version__
 from primus.backends import registry
-from primus.backends.base import Backend, Resume
+from primus.backends.base import Resume
 from primus.backends.log import size_limit
 from primus.backends.prepare import Prepared, prepare
 from primus.commands import options
 from primus.errors import MissingError, UsageError
-from primus.experiment import Experiment, dump
+from primus.experiment import Experiment
 from primus.experiment.withhold import withhold
-from primus.job import Job, Resources, Variable
+from primus.job import Resources
 from primus.launch.care import Care
 from primus.launch.container.request import Request, container_request
 from primus.launch.devices import Accelerators, find_accelerators
 from primus.launch.ranks import chosen_ranks
+from primus.launch.stage import Stage
 from primus.launch.topology import plan_resources
+from primus.launch.training import Training, run_training
 from primus.redact import redact_text
 from primus.run import RunDirectory
 
 if TYPE_CHECKING:
     from primus.launch.again import Earlier
-    from primus.launch.attempts import Steps
     from primus.launch.container.prepare import Preparation
-    from primus.launch.container.render import Container
+    from primus.tuning.container import Inside
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -59,6 +59,9 @@ def train(
     container: options.ContainerRuntime = None,
     privileged: options.ContainerPrivileged = False,
     mounts: options.ContainerMounts = None,
+    tune_stage: options.TuneStage = 0,
+    tune_iters: options.TuneIterations = 5,
+    tune_force: options.TuneForce = False,
     stall_timeout: options.StallTimeout = None,
     on_stall: options.StallAction = "wait",
     max_restarts: options.MaxRestarts = 0,
@@ -95,23 +98,37 @@ def train(
         accelerators,
         dry_run=dry_run,
     )
-    prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
-    experiment = withhold(_usable(prepared, dry_run=dry_run), os.environ)
-    start = _RESUME[resume]
-    beginning = _beginning(prepared.backend, experiment, start)
-    if dry_run:
-        resources = _with_network(resources, accelerators, resources.master_addr)
-        _show(prepared.backend, experiment, resources, start, beginning, inside)
-    else:
-        care = Care(
+    asked = partial(prepare, exp, framework=backend, environ=os.environ)
+    if tune_stage == 2:
+        raise typer.Exit(_tune(asked(sets=sets or ()), resources, force=tune_force, inside=inside, dry_run=dry_run))
+    prepared = asked(sets=sets or (), resources=resources)
+    stage = _stage(tune_stage, prepared, resources, steps=tune_iters, force=tune_force, resume=resume, inside=inside)
+    more = stage.sets(prepared.backend)
+    if more:
+        prepared = asked(sets=[*(sets or ()), *more], resources=resources)
+    stage.require(dry_run=dry_run)
+    training = Training(
+        backend=prepared.backend,
+        experiment=withhold(_usable(prepared, dry_run=dry_run), os.environ),
+        resources=resources,
+        accelerators=accelerators,
+        resume=_RESUME[resume],
+        inside=inside,
+        ranks=chosen,
+        addition=stage,
+        care=Care(
             stall_timeout=stall_timeout,
             on_stall=on_stall,
             max_restarts=max_restarts,
             rendezvous_timeout=rendezvous_timeout,
             grace=grace,
-        )
-        os.environ.update(experiment.secrets)  # so that they are known as such wherever they turn up
-        _run(prepared.backend, experiment, resources, accelerators, start, inside, care, chosen)
+        ),
+    )
+    beginning = training.beginning()
+    if dry_run:
+        _show(training, beginning)
+    else:
+        raise typer.Exit(run_training(training, argv=sys.argv).exit_status)
 
 
 _RESUME: dict[bool | None, Resume] = {None: "auto", True: "require", False: "never"}
@@ -144,6 +161,68 @@ def _inside(request: Request | None, accelerators: Accelerators, *, dry_run: boo
     return Preparation(request, accelerator=accelerators.kind, environ=os.environ, dry_run=dry_run)
 
 
+def _stage(
+    number: int,
+    prepared: Prepared,
+    resources: Resources,
+    *,
+    steps: int,
+    force: bool,
+    resume: bool | None,
+    inside: Preparation | None,
+) -> Stage:
+    """What the stage of the tuning adds to the training."""
+    if number == 0:
+        return Stage()
+    from primus.tuning.choose import stage_of
+
+    return stage_of(
+        number,
+        backend=prepared.backend,
+        experiment=prepared.usable(),
+        resources=resources,
+        steps=steps,
+        force=force,
+        insists_on_checkpoint=bool(resume),
+        inside=_tuning_inside(inside, prepared.usable(), resources.accelerator).ask if inside else None,
+        environ=os.environ,
+    )
+
+
+def _tune(prepared: Prepared, resources: Resources, *, force: bool, inside: Preparation | None, dry_run: bool) -> int:
+    """Stage 2, which trains nothing; its exit status."""
+    from primus.tuning.place import place_of
+    from primus.tuning.stage2 import tune_node
+    from primus.tuning.tune import run
+
+    experiment = _usable(prepared, dry_run=True)
+    place = place_of(experiment, os.environ)
+    if dry_run:
+        print(f"Would tune the GEMMs of {place.shapes}, and write {place.results}")
+        return 0
+    tune = run
+    if inside is not None:
+        inside.require()
+        tune = _tuning_inside(inside, experiment, resources.accelerator).tune
+    return tune_node(
+        place,
+        prepared.backend,
+        experiment,
+        node_rank=resources.node_rank,
+        force=force,
+        environ=os.environ,
+        tune=tune,
+    )
+
+
+def _tuning_inside(inside: Preparation, experiment: Experiment, accelerator: str) -> Inside:
+    """The container that training runs in, for questions of the tuning."""
+    from primus.tuning.container import Inside
+    from primus.tuning.place import place_of
+
+    return Inside(inside, place_of(experiment, os.environ), accelerator=accelerator, environ=os.environ)
+
+
 def _usable(prepared: Prepared, *, dry_run: bool) -> Experiment:
     """The experiment; warnings are printed. What is missing here ends a training before it starts."""
     for warning in prepared.warnings + (prepared.missing if dry_run else []):
@@ -154,134 +233,14 @@ def _usable(prepared: Prepared, *, dry_run: bool) -> Experiment:
     return experiment
 
 
-def _beginning(backend: Backend, experiment: Experiment, resume: Resume) -> str:
-    """Where training will begin, in words; an error when the checkpoint that is insisted on is not there."""
-    newest = backend.newest_checkpoint(experiment)
-    if newest is None and resume == "require":
-        raise MissingError(
-            f"--resume: {experiment.folder} has no checkpoint to resume from. Another exp_name, work_group, user_name "
-            "or workspace makes it another folder; without --resume training starts from zero."
-        )
-    if newest is None:
-        return "no checkpoint there; starts from zero"
-    return f"from {newest}" if resume != "never" else f"from zero; {newest.parent} is set aside"
-
-
-def _show(
-    backend: Backend,
-    experiment: Experiment,
-    resources: Resources,
-    resume: Resume,
-    beginning: str,
-    inside: Preparation | None,
-) -> None:
+def _show(training: Training, beginning: str) -> None:
     """The dry run, which also works where the backend, the image or its runtime is not installed."""
     from primus.launch.dry_run import RUN_ID, explain
 
+    backend, inside = training.backend, training.inside
+    training = replace(training, resources=training.resources_with_network(training.resources.master_addr))
     missing = registry.explain_missing(backend) if inside is None else inside.explain_unknown()
     if missing is not None:
         print(f"Warning: {missing}", file=sys.stderr)
-    run_dir = RunDirectory.named(experiment.folder, RUN_ID)
-    job = _plan(backend, experiment, resources, run_dir, resume)
-    container = inside.plan(job, experiment.plain(), backend.packages) if inside else None
-    print(explain(job, beginning=beginning, environ=os.environ, container=container))
-
-
-def _with_network(resources: Resources, accelerators: Accelerators, address: str | None) -> Resources:
-    """With what this node's network looks like, when there are several nodes; doubts are printed."""
-    if resources.nnodes == 1:
-        return resources
-    from primus.launch.network import find_network
-
-    network = find_network(address=address, accelerators=accelerators)
-    for warning in network.warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
-    return replace(resources, network=network)
-
-
-def _run(
-    backend: Backend,
-    experiment: Experiment,
-    resources: Resources,
-    accelerators: Accelerators,
-    resume: Resume,
-    inside: Preparation | None,
-    care: Care,
-    ranks: tuple[int, ...] | None,
-) -> NoReturn:
-    from primus.launch.address import check_address
-    from primus.launch.attempt import choose_run_id
-    from primus.launch.attempts import run_attempts
-    from primus.launch.network import check_choices
-    from primus.launch.rendezvous import refusal_told
-    from primus.launch.sole import sole_run
-
-    with ExitStack() as held:
-        with refusal_told(resources):
-            if inside is None:
-                registry.require_packages(backend)
-            else:
-                inside.require()
-            resources = _with_network(resources, accelerators, check_address(resources))
-            if resources.nnodes > 1:
-                check_choices(os.environ, accelerators)
-            run_id = choose_run_id(os.environ)
-            if resources.node_rank == 0:
-                held.enter_context(sole_run(experiment.folder, run_id))
-        steps = _steps(backend, experiment, resources, run_id, resume, inside, care, ranks)
-        status = run_attempts(steps, care, argv=sys.argv, environ=os.environ)
-    raise typer.Exit(status)
-
-
-def _steps(
-    backend: Backend,
-    experiment: Experiment,
-    resources: Resources,
-    run_id: str,
-    resume: Resume,
-    inside: Preparation | None,
-    care: Care,
-    ranks: tuple[int, ...] | None,
-) -> Steps:
-    """How each launch in the run directory of node 0's run id is prepared."""
-    from primus.launch.attempt import has_begun, next_attempt, set_aside
-    from primus.launch.attempts import Steps
-    from primus.launch.link import Link
-    from primus.launch.rendezvous import Agreed, agree
-
-    def decide() -> Agreed:
-        run_dir = RunDirectory.named(experiment.folder, run_id)
-        attempt = next_attempt(run_dir)
-        set_aside(run_dir, attempt)
-        return Agreed(run_id=run_id, attempt=attempt)
-
-    def meet() -> tuple[Agreed, Link]:
-        if resources.nnodes == 1:
-            return decide(), Link({})
-        return agree(resources, digest=_digest(experiment), decide=decide, timeout=care.rendezvous_timeout)
-
-    def plan(agreed: Agreed) -> tuple[Job, Container | None]:
-        run_dir = RunDirectory.named(experiment.folder, agreed.run_id)
-        start = "auto" if resume == "never" and has_begun(run_dir) else resume
-        job = _plan(backend, experiment, resources, run_dir, start)
-        job = replace(job, attempt=agreed.attempt, console_ranks=job.console_ranks if ranks is None else ranks)
-        return job, inside.plan(job, experiment.plain(), backend.packages) if inside else None
-
-    return Steps(meet=meet, plan=plan, newest_checkpoint=lambda: backend.newest_checkpoint(experiment))
-
-
-def _plan(backend: Backend, experiment: Experiment, resources: Resources, run_dir: RunDirectory, resume: Resume) -> Job:
-    """The backend's job, whose workers are also told the secrets that the experiment refers to."""
-    job = backend.plan(experiment, resources, run_dir=run_dir.path, resume=resume)
-    told = [
-        Variable(name=name, value=value, reason="the experiment refers to it")
-        for name, value in experiment.secrets.items()
-    ]
-    return replace(job, environment=(*job.environment, *told))
-
-
-def _digest(experiment: Experiment) -> str:
-    """The same on two nodes when they would train the same."""
-    import hashlib
-
-    return hashlib.sha256(f"{__version__}\n{dump(experiment)}".encode()).hexdigest()
+    job = training.job(RunDirectory.named(training.experiment.folder, RUN_ID))
+    print(explain(job, beginning=beginning, environ=os.environ, container=training.container(job)))

@@ -1,4 +1,4 @@
-"""One attempt after another, until the job has ended well or nothing is to be hoped for. `primus train` calls
+"""One attempt after another, until the job has ended well or nothing is to be hoped for. training.py calls
 run_attempts(); restart.py has the rules."""
 
 from __future__ import annotations
@@ -36,8 +36,16 @@ class Steps:
     newest_checkpoint: Callable[[], Path | None]
 
 
-def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the job, again and again where that can help; the exit status of the last attempt."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """What is left of a training: the status of its last attempt, and where everything about it lies."""
+
+    exit_status: int
+    run_dir: Path
+
+
+def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapping[str, str]) -> Ended:
+    """Run the job, again and again where that can help; how the last attempt ended."""
     agreed, link = steps.meet()
     endings: list[Ending] = []
     while True:
@@ -48,7 +56,7 @@ def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapp
         finally:
             link.close()
         if outcome.again is None:
-            return outcome.exit_status
+            return Ended(exit_status=outcome.exit_status, run_dir=job.run_dir)
         try:
             with interruptible():
                 pause(outcome.again)
@@ -56,7 +64,7 @@ def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapp
         except Interrupted as asked:
             status = 128 + asked.signal
             _give_up(job, state="interrupted", exit_status=status, cause=f"stopped by {asked.signal.name}")
-            return status
+            return Ended(exit_status=status, run_dir=job.run_dir)
         except PrimusError as error:
             _give_up(job, state="failed", exit_status=int(error.status), cause=f"not started again: {error}")
             raise
