@@ -1,4 +1,4 @@
-"""The variables of hipBLASLt, Transformer Engine and PyTorch that stage 1 and stage 3 set, and those that they take away,
+"""The variables of hipBLASLt, Transformer Engine and PyTorch that stages 1 and 3 set, and those that they take away,
 each with the reason. stage1.py and stage3.py put them into the job."""
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ def overruled(added: tuple[Variable, ...], without: Mapping[str, str], environ: 
         for each in added
         if environ.get(each.name, each.value) != each.value
     ]
-    taken = [
-        f"{name}={environ[name]} is left out: {reason}" for name, reason in without.items() if name in environ
-    ]
+    taken = [f"{name}={environ[name]} is left out: {reason}" for name, reason in without.items() if name in environ]
     return replaced + taken
 
 

@@ -1,5 +1,5 @@
-"""`primus tune --stage N`: one stage of the tuning, or all of them, here or on a cluster. Each stage is a run of `primus
-train`, `primus slurm submit` or `primus k8s create` with its --tune-stage: this command knows their order."""
+"""`primus tune --stage N`: one stage of the tuning, or all of them, here or on a cluster. Each stage is a run of
+`primus train`, `primus slurm submit` or `primus k8s create` with its --tune-stage: this command knows their order."""
 
 from __future__ import annotations
 
