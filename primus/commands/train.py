@@ -106,7 +106,6 @@ def train(
     more = stage.sets(prepared.backend)
     if more:
         prepared = asked(sets=[*(sets or ()), *more], resources=resources)
-    stage.require(dry_run=dry_run)
     training = Training(
         backend=prepared.backend,
         experiment=withhold(_usable(prepared, dry_run=dry_run), os.environ),
@@ -115,7 +114,7 @@ def train(
         resume=_RESUME[resume],
         inside=inside,
         ranks=chosen,
-        addition=stage,
+        stage=stage,
         care=Care(
             stall_timeout=stall_timeout,
             on_stall=on_stall,
@@ -126,6 +125,7 @@ def train(
     )
     beginning = training.beginning()
     if dry_run:
+        stage.require(dry_run=True)
         _show(training, beginning)
     else:
         raise typer.Exit(run_training(training, argv=sys.argv).exit_status)

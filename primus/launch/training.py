@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from primus import __version__
 from primus.backends import registry
@@ -18,22 +18,13 @@ from primus.experiment import Experiment, dump
 from primus.job import Job, Resources, Variable
 from primus.launch.care import Care
 from primus.launch.devices import Accelerators
+from primus.launch.stage import Stage
 from primus.run import RunDirectory
 
 if TYPE_CHECKING:
     from primus.launch.attempts import Ended, Steps
     from primus.launch.container.prepare import Preparation
     from primus.launch.container.render import Container
-
-
-class Addition(Protocol):
-    """What is done to a training besides: a stage of the tuning, which lives on a floor above."""
-
-    def plan(self, job: Job) -> Job: ...
-
-    def begin(self, job: Job) -> None: ...
-
-    def finish(self, status: int) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +45,8 @@ class Training:
     ranks: tuple[int, ...] | None = None
     """Whose output is shown; None for the rank that knows the loss."""
 
-    addition: Addition | None = None
+    stage: Stage = field(default_factory=Stage)
+    """What is done besides."""
 
     def beginning(self) -> str:
         """Where it will begin, in words; MissingError when the checkpoint that is insisted on is not there."""
@@ -87,8 +79,7 @@ class Training:
             Variable(name=name, value=value, reason="the experiment refers to it")
             for name, value in self.experiment.secrets.items()
         ]
-        job = replace(job, environment=(*job.environment, *told))
-        return self.addition.plan(job) if self.addition else job
+        return self.stage.plan(replace(job, environment=(*job.environment, *told)))
 
     def container(self, job: Job) -> Container | None:
         """What its job runs in, when an image was named."""
@@ -115,13 +106,12 @@ def run_training(training: Training, *, argv: Sequence[str]) -> Ended:
             training = replace(training, resources=training.resources_with_network(check_address(resources)))
             if resources.nnodes > 1:
                 check_choices(os.environ, training.accelerators)
+            training.stage.require(dry_run=False)
             run_id = choose_run_id(os.environ)
             if resources.node_rank == 0:
                 held.enter_context(sole_run(training.experiment.folder, run_id))
         ended = run_attempts(_steps(training, run_id), training.care, argv=argv, environ=os.environ)
-        if training.addition is None:
-            return ended
-        return replace(ended, exit_status=training.addition.finish(ended.exit_status))
+        return replace(ended, exit_status=training.stage.finish(ended.exit_status))
 
 
 def _steps(training: Training, run_id: str) -> Steps:
@@ -151,8 +141,7 @@ def _steps(training: Training, run_id: str) -> Steps:
         job = training.job(run_dir, "auto" if begun else training.resume)
         ranks = job.console_ranks if training.ranks is None else training.ranks
         job = replace(job, attempt=agreed.attempt, console_ranks=ranks)
-        if training.addition is not None:
-            training.addition.begin(job)
+        training.stage.begin(job)
         return job, training.container(job)
 
     newest = training.backend.newest_checkpoint
