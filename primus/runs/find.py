@@ -15,12 +15,16 @@ _OTHERS = frozenset({"checkpoints", "node_modules", "__pycache__"})
 """Folders that hold no runs, but many files."""
 
 
-def find_runs(places: Sequence[Path]) -> list[Path]:
-    """The run directories at or below these places, by time; each once."""
+STATUS = "status.json"
+"""The file that a run directory is known by, from its first launch on."""
+
+
+def find_runs(places: Sequence[Path], *, marker: str = STATUS) -> list[Path]:
+    """The run directories at or below these places, by time; each once. `marker` is the file that they are known by."""
     missing = [str(place) for place in places if not place.exists()]
     if missing:
         raise MissingError("\n".join(f"{place}: there is no such folder" for place in missing))
-    found = {path for place in places for path in _below(place, _DEPTH)}
+    found = {path for place in places for path in _below(place, _DEPTH, marker)}
     return sorted(found, key=lambda path: (path.name, str(path)))
 
 
@@ -44,27 +48,27 @@ def find_run(name: str, places: Sequence[Path]) -> Path:
     raise UsageError(f"{name} may mean {len(fitting)} runs: {', '.join(run.name for run in fitting[:5])} …")
 
 
-def is_run(path: Path) -> bool:
+def is_run(path: Path, *, marker: str = STATUS) -> bool:
     """Whether a folder is a run directory."""
-    return path.parent.name == "runs" and (path / "status.json").exists()
+    return path.parent.name == "runs" and (path / marker).exists()
 
 
-def _below(folder: Path, depth: int) -> Iterator[Path]:
+def _below(folder: Path, depth: int, marker: str) -> Iterator[Path]:
     if folder.name == "runs":
-        yield from _runs_in(folder)
-    elif is_run(folder):
+        yield from _runs_in(folder, marker)
+    elif is_run(folder, marker=marker):
         yield folder
     elif depth:
         with os.scandir(folder) as entries:
             inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         for name in inner:
             if name not in _OTHERS and not name.startswith("."):
-                yield from _below(folder / name, depth - 1)
+                yield from _below(folder / name, depth - 1, marker)
 
 
-def _runs_in(folder: Path) -> Iterator[Path]:
+def _runs_in(folder: Path, marker: str) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     for name in names:
-        if os.path.exists(f"{folder}/{name}/status.json"):
+        if os.path.exists(f"{folder}/{name}/{marker}"):
             yield folder / name

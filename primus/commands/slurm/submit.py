@@ -95,6 +95,23 @@ def submit(
     max_restarts: shared.MaxRestarts = 0,
     rendezvous_timeout: shared.RendezvousTimeout = _CARE.rendezvous_timeout,
     grace: shared.Grace = _CARE.grace,
+    max_requeues: Annotated[
+        int | None, _option("Start again so often after a node failure or preemption.  [default: 3]", metavar="N")
+    ] = None,
+    exclude_failed_nodes: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclude-failed-nodes", help="Leave a node out from the next attempt on, once one was lost on it."
+        ),
+    ] = None,
+    chain: Annotated[int | None, _option("Go on in up to N further jobs when the time is up.", metavar="N")] = None,
+    save_before: Annotated[
+        int | None, _option("Save and end so long before the time limit.  [default: 300]", metavar="SECONDS")
+    ] = None,
+    lost_timeout: Annotated[
+        int | None,
+        _option("Give a node up after so long without a sign of life; 0 never.  [default: 300]", metavar="SECONDS"),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the job has ended, and leave with its status.")
     ] = False,
@@ -113,6 +130,8 @@ def submit(
     """
     _exclude(("--wait or --follow", wait or follow), ("--interactive", interactive), ("--dry-run", dry_run))
     _exclude(("--parsable", parsable), ("--json", as_json))
+    if chain and interactive:
+        raise UsageError("--chain and --interactive exclude each other: only a batch job can submit the next one")
     if array and (follow or interactive):
         raise UsageError(f"--array has several runs, {'--follow' if follow else '--interactive'} shows one; see --wait")
     wish = Wish(
@@ -142,6 +161,7 @@ _FIELDS = (
     *("nnodes", "nproc_per_node", "partition", "account", "qos", "time", "exclusive", "nodelist", "exclude"),
     *("constraint", "gres", "gpus_per_node", "cpus_per_task", "mem", "reservation", "dependency", "comment", "mail"),
     *("job_name", "sbatch_args", "setup", "image", "master_port", "log_dir"),
+    *("max_requeues", "exclude_failed_nodes", "chain", "save_before", "lost_timeout"),
 )
 """Parameters of submit() that are fields of Options."""
 
@@ -213,7 +233,8 @@ def _submit(ready: Ready, *, parsable: bool, as_json: bool, wait: bool, follow: 
         from primus.launch.slurm.attach import wait as wait_for
 
         jobs = [(job, JobFiles(run.path)) for job, run in runs]
-        raise typer.Exit(wait_for(jobs, os.environ, follow=follow))
+        logs = [JobFiles(submission.runs[0].path).node_log(0)] if follow else []
+        raise typer.Exit(wait_for(jobs, os.environ, logs=logs))
 
 
 def _show(ready: Ready) -> None:

@@ -1,5 +1,5 @@
-"""Stays with a job until its end: `primus slurm submit --wait`, --follow and --interactive. Asks SLURM seldom and reads
-what the job writes often."""
+"""Stays with a job until its end, through its requeues and the jobs that go on with it: --wait, --follow and
+--interactive. Asks SLURM seldom and reads what the job writes often."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from primus.errors import ExitStatus, ServiceError
 from primus.launch.follow import Follower
-from primus.launch.slurm.record import JobFiles
-from primus.launch.slurm.states import NEVER, JobState, read_state
+from primus.launch.slurm.queue import Row, queued
+from primus.launch.slurm.reasons import explain
+from primus.launch.slurm.record import JobFiles, read_record
+from primus.launch.slurm.states import STOPPED, JobState, read_state
 from primus.launch.slurm.tools import call, find
 
 _INTERVAL = 0.2
@@ -43,12 +47,16 @@ class Watch:
         self._next = 0.0
         self._told = ""
         self._lost = 0
+        self._hurried: Mapping[str, Any] | None = None
 
     def look(self) -> End | None:
         """Its end, or None while it has not ended. A change of its state is told on stderr."""
         noted = self._noted()
-        if noted is not None:
+        if noted is not None and noted.exit_status == 0:
             return noted
+        if noted is not None and self._hurried != self._files.read_attempts()[-1]:
+            self._hurried = self._files.read_attempts()[-1]  # its end, or a requeue: SLURM says at once which
+            self._pause, self._next = _SHORTEST, 0.0
         if time.monotonic() < self._next:
             return None
         self._pause = min(self._pause * 1.3, _LONGEST)
@@ -61,34 +69,53 @@ class Watch:
         if not attempts or attempts[-1]["state"] != "ended":
             return None
         status = int(attempts[-1]["exit_status"])
-        return End(exit_status=status, words="is done" if status == 0 else f"failed with exit status {status}")
+        words = {0: "is done", **dict.fromkeys(STOPPED, "was asked to stop")}
+        return End(exit_status=status, words=words.get(status, f"failed with exit status {status}"))
 
     def _ask(self) -> End | None:
         try:
-            answer = call("squeue", ["-h", "-t", "all", "-j", self.job, "-o", "%T|%N|%r"], self._environ)
-        except ServiceError as error:
-            return self._unanswered(error)
-        if not answer.strip():
-            return self._unanswered(ServiceError("SLURM does not know the job any more"))
+            rows = queued(["-j", self.job], self._environ)
+        except ServiceError:  # a controller that restarts
+            self._tell("SLURM does not answer; waiting")
+            return None
+        if not rows:
+            return self._forgotten()
         self._lost = 0
-        word, nodes, reason = answer.splitlines()[0].split("|", 2)
-        state = read_state(word)
+        state = read_state(rows[0].word)
         if state.phase == "ended":
-            return self._noted() or End(exit_status=int(state.exit_status or 0), words=state.words)
-        if state.phase == "pending" and reason in NEVER:
-            return End(exit_status=ExitStatus.SERVICE, words=f"will never start: {NEVER[reason]} ({reason})")
-        self._tell(_line(state, nodes, reason))
+            return self._ended(state)
+        why, never = explain(rows[0].reason, rows[0].partition)
+        if state.phase == "pending" and never:
+            return End(exit_status=ExitStatus.SERVICE, words=f"will never start: {why.partition(': it will')[0]}")
+        self._tell(_line(rows[0], state.words, why))
         return None
 
-    def _unanswered(self, error: ServiceError) -> End | None:
-        """A controller that restarts is waited for; a job that it has forgotten has ended."""
-        if "Invalid job id" not in str(error) and "does not know" not in str(error):
-            self._tell("SLURM does not answer; waiting")
+    def _ended(self, state: JobState) -> End | None:
+        if self._goes_on():
+            return None
+        noted = self._noted()
+        if noted is None or (noted.exit_status in STOPPED and state.name == "interrupted"):
+            status = noted.exit_status if noted is not None else int(state.exit_status or 0)
+            return End(exit_status=status, words=state.words)
+        return noted
+
+    def _forgotten(self) -> End | None:
+        if self._goes_on():
             return None
         self._lost += 1
         if self._lost < 3:  # a file may reach this machine later than SLURM forgets the job
             return None
-        return End(exit_status=ExitStatus.SERVICE, words="is unknown to SLURM, and its script has noted no end")
+        words = "is unknown to SLURM, and its script has noted no end"
+        return self._noted() or End(exit_status=ExitStatus.SERVICE, words=words)
+
+    def _goes_on(self) -> bool:
+        """Whether another job has taken the run over; it is looked at from now on."""
+        record = read_record(self._files.run)
+        if record is None or record.current == self.job or self.job not in [record.job, *record.chain]:
+            return False
+        self._tell(f"goes on as job {record.current}")
+        self.job, self._pause, self._next = record.current, _SHORTEST, 0.0
+        return True
 
     def _tell(self, line: str) -> None:
         if line != self._told:
@@ -96,24 +123,24 @@ class Watch:
             print(f"Job {self.job}: {line}", file=sys.stderr, flush=True)
 
 
-def wait(jobs: Sequence[tuple[str, JobFiles]], environ: Mapping[str, str], *, follow: bool) -> int:
-    """Wait for every job; the status of the first of them that failed, or 0. With `follow`, show what node 0 of the one
-    job prints."""
+def wait(jobs: Sequence[tuple[str, JobFiles]], environ: Mapping[str, str], *, logs: Sequence[Path] = ()) -> int:
+    """Wait for every job, and show what is written to these logs meanwhile; the status of the first job that failed,
+    or 0."""
     watches = [Watch(files, job, environ) for job, files in jobs]
-    log = Follower(jobs[0][1].node_log(0)) if follow else None
-    ends: dict[str, End] = {}
+    followers = [Follower(path) for path in logs]
+    ends: dict[Watch, End] = {}
     try:
         while len(ends) < len(watches):
             time.sleep(_INTERVAL)
-            _show(log)
+            _show(followers)
             for watch in watches:
-                if watch.job not in ends and (end := watch.look()) is not None:
-                    ends[watch.job] = end
-                    _show(log)
+                if watch not in ends and (end := watch.look()) is not None:
+                    ends[watch] = end
+                    _show(followers)
                     print(f"Job {watch.job} {end.words}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        names = " ".join(job for job, _ in jobs)
-        print(f"\nLeft alone; job {names} goes on. `scancel {names}` ends it.", file=sys.stderr)
+        names = " ".join(watch.job for watch in watches)
+        print(f"\nLeft alone; job {names} goes on. `primus slurm cancel` ends it.", file=sys.stderr)
         return 128 + signal.SIGINT
     return next((end.exit_status for end in ends.values() if end.exit_status), 0)
 
@@ -123,7 +150,7 @@ def run_attached(
 ) -> int:
     """Run salloc with the job script in the foreground and show what node 0 prints; `granted` is told the job's id. The
     first Ctrl-C asks the training to stop after its step, the second one ends the job."""
-    log, asked, told = Follower(files.node_log(0)), 0, False
+    logs, asked, told = [Follower(files.node_log(0))], 0, False
     path = find(command[0], environ)
     with subprocess.Popen(
         [path, *command[1:]], env=environ, stdin=subprocess.DEVNULL, start_new_session=True
@@ -134,12 +161,12 @@ def run_attached(
                 if attempts:
                     told = True
                     granted(attempts[0]["job"])
-                _show(log)
+                _show(logs)
                 time.sleep(_INTERVAL)
             except KeyboardInterrupt:
                 asked += 1
                 _stop(salloc, files, environ, gently=asked == 1)
-    _show(log)
+    _show(logs)
     status = salloc.returncode
     return status if status >= 0 else 128 - status
 
@@ -154,14 +181,15 @@ def _stop(salloc: subprocess.Popen[bytes], files: JobFiles, environ: Mapping[str
         call("scancel", ["--signal=TERM", f"{attempts[-1]['job']}.0"], environ)
 
 
-def _show(log: Follower | None) -> None:
-    """Print the new lines of a log."""
-    while log is not None and (lines := log.read()):
-        sys.stdout.buffer.write(lines)
-        sys.stdout.flush()
+def _show(logs: Sequence[Follower]) -> None:
+    """Print the new lines of logs."""
+    for log in logs:
+        while lines := log.read():
+            sys.stdout.buffer.write(lines)
+            sys.stdout.flush()
 
 
-def _line(state: JobState, nodes: str, reason: str) -> str:
-    if state.phase == "pending":
-        return f"{state.words} ({reason})" if reason not in ("None", "") else state.words
-    return f"{state.words} on {nodes}" if nodes else state.words
+def _line(row: Row, words: str, why: str) -> str:
+    if read_state(row.word).phase == "pending":
+        return f"{words}: {why}" if why else words
+    return f"{words} on {row.nodes}" if row.nodes else words

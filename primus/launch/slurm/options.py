@@ -65,6 +65,21 @@ class Options:
     log_dir: str | None = None
     """Folder for the job's log; None is the run directory."""
 
+    max_requeues: int = 0
+    """How often SLURM may start the job again after a node failure or for another job's sake."""
+
+    exclude_failed_nodes: bool = False
+    """Leave a node out from the next attempt on, once one was lost on it."""
+
+    chain: int = 0
+    """Further jobs that go on when the time is up, at most."""
+
+    save_before: int | None = None
+    """Seconds before the time limit at which training is asked to save and end."""
+
+    lost_timeout: int = 0
+    """Seconds without a sign of life after which a node counts as lost; 0 never."""
+
     @property
     def gpus(self) -> int | None:
         """GPUs of each node that are asked for; None when nothing is said about GPUs."""
@@ -83,6 +98,9 @@ class Rule:
 
     sbatch: str | None = None
     """Its name for sbatch; None when it is not sbatch's."""
+
+    least: int = 1
+    """The smallest number that it takes."""
 
 
 RULES: Mapping[str, Rule] = {
@@ -110,6 +128,11 @@ RULES: Mapping[str, Rule] = {
     "image": Rule(kind=str, check=values.is_word),
     "master_port": Rule(kind=int),
     "log_dir": Rule(kind=str, check=values.is_text),
+    "max_requeues": Rule(kind=int, least=0),
+    "exclude_failed_nodes": Rule(kind=bool),
+    "chain": Rule(kind=int, least=0),
+    "save_before": Rule(kind=int),
+    "lost_timeout": Rule(kind=int, least=0),
 }
 """By the name of the field, in the order of the command line."""
 
@@ -121,6 +144,8 @@ _OWN = {
     **dict.fromkeys(("--job-name", "-J"), "--job-name"),
     **dict.fromkeys(("--output", "-o", "--error", "-e"), "LOG_DIR"),
     **dict.fromkeys(("--wait", "-W"), "--wait"),
+    **dict.fromkeys(("--requeue", "--no-requeue"), "--max-requeues"),
+    "--signal": "--save-before",
 }
 """Options of sbatch that are ours in another form, with that form."""
 
@@ -164,6 +189,18 @@ def sbatch_arguments(options: Options, *, name: str) -> list[str]:
     return [*arguments, *options.sbatch_args]
 
 
+def batch_arguments(options: Options) -> list[str]:
+    """The options that only sbatch has: whether the job may start again, and the signal before its time is up."""
+    found = ["--requeue" if options.max_requeues else "--no-requeue"]
+    if options.save_before is not None:
+        limit = None if options.time is None else values.minutes(options.time)
+        seconds = options.save_before
+        if limit is not None and seconds >= 60 * limit:
+            seconds = max(1, int(60 * limit / 4))
+        found.append(f"--signal=B:USR1@{seconds}")
+    return found
+
+
 def _problems_of(name: str, value: Any, origins: Origins) -> list[str]:
     rule, place = RULES[name], _place(name, origins)
     if name == "sbatch_args":
@@ -171,7 +208,7 @@ def _problems_of(name: str, value: Any, origins: Origins) -> list[str]:
     if value is None or isinstance(value, bool):
         return []
     if isinstance(value, int):
-        return [] if value >= 1 else [f"{place} {value}: expected a number from 1 on"]
+        return [] if value >= rule.least else [f"{place} {value}: expected a number from {rule.least} on"]
     if "\0" in value:
         return [f"{place}: has a NUL character in it"]
     reason = rule.check(value) if rule.check else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from primus.experiment import Experiment, dump
-from primus.launch.slurm.options import Options, sbatch_arguments
+from primus.launch.slurm.options import Options, batch_arguments, sbatch_arguments
 from primus.launch.slurm.record import JobFiles
 from primus.launch.slurm.script import Script, environment_file, render
 from primus.launch.slurm.sweep import Task
@@ -73,6 +73,10 @@ class Submission:
                 train=(self.python, "-m", "primus", "train", *self.train_options),
                 nproc_per_node=self.options.nproc_per_node,
                 master_port=self.options.master_port,
+                max_requeues=self.options.max_requeues,
+                exclude_failed_nodes=self.options.exclude_failed_nodes,
+                chain=self.options.chain,
+                lost_timeout=self.options.lost_timeout,
             )
         )
 
@@ -89,7 +93,7 @@ class Submission:
     def command(self) -> list[str]:
         """The command line that submits it."""
         array = [f"--array=0-{len(self.runs) - 1}"] if self.is_array else []
-        own = ["--parsable", *array, f"--output={self._output()}", "--open-mode=append"]
+        own = ["--parsable", *array, f"--output={self._output()}", "--open-mode=append", *batch_arguments(self.options)]
         return ["sbatch", *own, *self.arguments, str(self.first.script)]
 
     def _output(self) -> str:

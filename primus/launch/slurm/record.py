@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from primus.run import RunDirectory
+from primus.run import RunDirectory, utc_now
 
 
 class JobFiles:
@@ -58,6 +58,12 @@ class JobFiles:
                 continue
         return found
 
+    def note(self, **facts: Any) -> None:
+        """Add a line there, in a single write."""
+        line = json.dumps({"time": utc_now(), **facts}) + "\n"
+        with self.attempts.open("ab", buffering=0) as file:
+            file.write(line.encode())
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
@@ -92,6 +98,14 @@ class Record:
 
     git: Mapping[str, Any] | None = None
     """State of the code in the working directory."""
+
+    chain: list[str] = field(default_factory=list)
+    """Jobs that went on with this run one after the other, after the first one's time was up."""
+
+    @property
+    def current(self) -> str:
+        """The job that has the run now."""
+        return self.chain[-1] if self.chain else self.job
 
 
 def write_record(run: Path, record: Record) -> None:

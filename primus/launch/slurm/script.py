@@ -55,6 +55,11 @@ class Script:
 
     nproc_per_node: int | None = None
     master_port: int | None = None
+    max_requeues: int = 0
+    exclude_failed_nodes: bool = False
+    chain: int = 0
+    lost_timeout: int = 0
+    """Seconds without a sign of life after which a node counts as lost; 0 never."""
 
 
 def render(script: Script) -> str:
@@ -65,6 +70,10 @@ def render(script: Script) -> str:
         "CODE": _optional(script.code),
         "PROCESSES": _optional(script.nproc_per_node),
         "MASTER_PORT": _optional(script.master_port),
+        "MAX_REQUEUES": str(script.max_requeues),
+        "EXCLUDE": " --exclude" if script.exclude_failed_nodes else "",
+        "CHAIN": str(script.chain),
+        "SILENCE": str(script.lost_timeout),
         "TRAIN": " ".join(shlex.quote(word) for word in script.train),
     }
     return _PLACE.sub(lambda match: values[match[1]], _TEMPLATE.read_text(encoding="utf-8"))

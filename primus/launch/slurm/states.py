@@ -10,8 +10,9 @@ from primus.errors import ExitStatus
 
 Phase = Literal["pending", "running", "ended"]
 
-Name = Literal["pending", "running", "succeeded", "failed", "interrupted"]
-"""Our words, those of status.json as far as both have them. `interrupted` is a job that was asked to stop, or told."""
+Name = Literal["pending", "running", "succeeded", "failed", "interrupted", "lost"]
+"""Our words, those of status.json as far as both have them. `interrupted` is a job that was asked to stop, or told;
+`lost` one of whose end nobody knows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,9 @@ class JobState:
 
 
 _STOPPED = 128 + signal.SIGTERM
+
+STOPPED = (128 + signal.SIGUSR1, _STOPPED)
+"""Exit statuses of a training that was asked to stop and did."""
 
 STATES = {
     "PENDING": JobState(phase="pending", words="waits"),

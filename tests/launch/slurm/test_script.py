@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 from primus.launch.slurm.script import Script, client_environment, environment_file, passed_names, render
 
 HERE = Path(__file__).parent
-GOLDEN = {"job": {"nnodes": 2, "nproc_per_node": 8, "master_port": 12345}, "array": {"arrays": ["lr=1e-4,3e-4"]}}
+GOLDEN = {
+    "job": {"nnodes": 2, "nproc_per_node": 8, "master_port": 12345},
+    "survivor": {
+        "nnodes": 2,
+        "time": "1:00:00",
+        "max_requeues": 3,
+        "exclude_failed_nodes": True,
+        "chain": 2,
+        "save_before": 300,
+        "lost_timeout": 300,
+    },
+    "array": {"arrays": ["lr=1e-4,3e-4"]},
+}
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 

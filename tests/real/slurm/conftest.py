@@ -85,6 +85,10 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def sets(**values: Any) -> list[str]:
+    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+
+
 @pytest.fixture
 def desk(cluster: Cluster, tmp_path: Path) -> Desk:
     return Desk(cluster, tmp_path / "desk")

@@ -9,10 +9,9 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Desk, read
+from conftest import Desk, read, sets
 
 pytestmark = pytest.mark.real
 
@@ -275,7 +274,3 @@ def test_many_submissions_at_once(desk: Desk) -> None:
     assert {process.returncode for process in started} == {0}
     assert len(jobs) == 20
     assert len(desk.cluster.run("squeue", "-h", "-t", "PD").stdout.splitlines()) == 20
-
-
-def sets(**values: Any) -> list[str]:
-    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]

@@ -1,4 +1,4 @@
-# sbatch --parsable --output=/work/output/us/me/toy/runs/RUN/slurm/logs/job.log --open-mode=append --nodes=2 --ntasks-per-node=1 --job-name=toy /work/output/us/me/toy/runs/RUN/slurm/job.sh
+# sbatch --parsable --output=/work/output/us/me/toy/runs/RUN/slurm/logs/job.log --open-mode=append --no-requeue --nodes=2 --ntasks-per-node=1 --job-name=toy /work/output/us/me/toy/runs/RUN/slurm/job.sh
 # /work/output/us/me/toy/runs/RUN
 #!/bin/bash
 # Written by `primus slurm submit`. SLURM runs it on the first node of the job; it starts `primus train` once on each
@@ -11,11 +11,19 @@ code=
 processes=8
 master_port=12345
 train=(/venv/bin/python -m primus train)
+survive=(--max-requeues 0)
+chain=0
+silence=0
 part=${1-}
 attempt=${SLURM_JOB_ID-}-${SLURM_RESTART_COUNT:-0}
+asked=
+silent=
+lost=()
 
 main() {
     note running
+    trap 'asked=TERM' TERM
+    trap 'asked=${asked:-USR1}' USR1
     cd -- "$directory" || fail "the working directory is not there on $(hostname): $directory"
     # shellcheck source=/dev/null
     . "$folder/environment.sh" || fail "the environment file can't be read: $folder/environment.sh"
@@ -26,9 +34,29 @@ main() {
     [[ -z $code ]] || export PYTHONPATH=$code${PYTHONPATH:+:$PYTHONPATH}
     export PRIMUS_RUN_ID=${run##*/}
     train+=(--exp "$folder/experiment.yaml")
+    ((${SLURM_RESTART_COUNT:-0} == 0)) || begin_again
     rendezvous
     start
+    leave
+}
+
+# What SLURM has started again may have been so too often, or be on a node that failed before.
+begin_again() {
+    after begin
+    status=$?
+    ((status != 75)) || exit 75
+    ((status == 0)) || leave
+}
+
+after() {
+    "${train[0]}" -m primus.launch.slurm.survive "$1" "$run" "${survive[@]}" "${@:2}"
+}
+
+# The last thing that the script does. When the daemon is gone that waits for its end, SLURM has to be told of it.
+leave() {
     note ended "$status"
+    rm -f "$folder"/alive-"$attempt"-node* "$folder"/done-"$attempt"-node* "$folder/mark-$attempt"
+    [[ -d /proc/$PPID ]] || scancel --quiet "$SLURM_JOB_ID"
     exit "$status"
 }
 
@@ -53,6 +81,8 @@ rendezvous() {
 # Runs on_node everywhere and sets `status` to that of the node that failed first.
 start() {
     local srun
+    [[ -z $asked ]] || { status=143 && leave; }
+    touch "$folder/mark-$attempt"
     srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
         --cpus-per-task="${SLURM_CPUS_PER_TASK:-$(fewest_cpus)}" --kill-on-bad-exit=0 --wait=60 --input=none \
         bash "$folder/job.sh" node "${train[@]}" &
@@ -60,11 +90,16 @@ start() {
     while kill -0 "$srun" 2>/dev/null; do
         sleep 1 &
         wait -n
+        [[ -z $asked ]] || ask_to_stop
         one_failed && stop_the_others
+        look_after_nodes
+        [[ -z $silent ]] || kill -KILL "$srun"
     done
     wait "$srun"
     status=$?
-    ((status == 0)) || status=$("${train[0]}" -m primus.launch.slurm.outcome "$run" "$attempt" "$status") ||
+    ((status == 0)) && return
+    mapfile -t lost < <(without_note)
+    status=$(after end --status "$status" --asked "$asked" --silent "$silent" --chain "$chain" --lost "${lost[@]}") ||
         fail "srun left with status $status"
 }
 
@@ -84,15 +119,69 @@ stop_the_others() {
     { sleep 5 && scancel --quiet --signal=TERM "$SLURM_JOB_ID.0"; } &
 }
 
+# SLURM has sent the script a signal, before the time is up or since a user asks for it: training is to save and end.
+ask_to_stop() {
+    ((SECONDS >= ${next_time:-0})) || return 0
+    next_time=$((SECONDS + 10))
+    scancel --quiet --signal=USR1 "$SLURM_JOB_ID.0"
+}
+
+# A node whose daemon is lost never ends for SLURM: the job would be taken for running for ever. Each node renews a file,
+# and notes its end. Compared with another file of the same disk, so that no clock matters.
+look_after_nodes() {
+    ((silence)) || return 0
+    if [[ -z $(without_note) ]]; then
+        : "${all_ended:=$SECONDS}"
+        ((SECONDS - all_ended < (silence < 30 ? silence : 30))) || give_up
+    elif ((SECONDS >= ${next_look:=SECONDS + silence})); then
+        next_look=$((SECONDS + silence))
+        [[ -z $(silent_nodes) ]] || give_up
+        touch "$folder/mark-$attempt"
+    fi
+}
+
+give_up() {
+    silent=$silence
+    scancel --quiet --signal=KILL "$SLURM_JOB_ID.0"
+}
+
+silent_nodes() {
+    local node
+    for node in $(without_note); do
+        [[ $folder/alive-$attempt-node$node -nt $folder/mark-$attempt ]] || echo "$node"
+    done
+}
+
+# The nodes that have not noted how they ended.
+without_note() {
+    local node
+    for ((node = 0; node < SLURM_JOB_NUM_NODES; node++)); do
+        [[ -e $folder/done-$attempt-node$node || -e $folder/failed-$attempt-node$node ]] || echo "$node"
+    done
+}
+
+stay_alive() {
+    trap '' INT TERM USR1 USR2
+    local nothing
+    exec {nothing}<> <(:) # to sleep without a process that could be left behind
+    while kill -0 "$$" 2>/dev/null; do
+        touch "$folder/alive-$attempt-node$SLURM_NODEID"
+        read -rt "$((silence / 4 + 1))" -u "$nothing"
+    done
+}
+
 # The part of one node. A signal is meant for the training below, which gets it from SLURM as well.
 on_node() {
     exec >>"$folder/logs/node$SLURM_NODEID.log" 2>&1
     trap : INT TERM USR1 USR2
     cd -- "$directory" || fail "the working directory is not there on $(hostname): $directory"
+    ((silence == 0)) || stay_alive &
+    alive=$!
     processes=${processes:-${SLURM_GPUS_ON_NODE-}}
     "$@" ${processes:+--nproc-per-node "$processes"} --node-rank "$SLURM_NODEID"
     status=$?
-    ((status == 0)) || echo "$(date +%s.%N) $status" >"$folder/failed-$attempt-node$SLURM_NODEID"
+    echo "$(date +%s.%N) $status" >"$folder/$( ((status)) && echo failed || echo "done")-$attempt-node$SLURM_NODEID"
+    kill -KILL "$alive" 2>/dev/null
     exit "$status"
 }
 
