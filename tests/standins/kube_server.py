@@ -4,6 +4,7 @@ controller and kubelet that run the pods of Jobs, JobSets and PyTorchJobs as pro
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import random
@@ -120,19 +121,32 @@ class KubeServer:
         if query.get("fieldValidation") == "Strict" and (wrong := violation(kind, body)):
             return failure(400, "BadRequest", f"strict decoding error: {wrong}")
         name = body["metadata"]["name"]
+        if wrong := _invalid(body["metadata"]):
+            return failure(422, "Invalid", f'{kind} "{name}" is invalid: {wrong}')
         if (kind, namespace, name) in self.objects:
             return failure(409, "AlreadyExists", f'{kind.lower()} "{name}" already exists')
         made = copy.deepcopy(body)
         self._count += 1
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         made["metadata"] |= {"namespace": namespace, "uid": f"uid-{self._count}", "creationTimestamp": now}
+        made |= {"data": _encoded(made.pop("stringData"))} if "stringData" in made else {}
         if query.get("dryRun") != "All":
             made.setdefault("status", {})
             self.objects[kind, namespace, name] = made
+            self._make_services(kind, namespace, made)
         return 201, made
 
-    def delete(self, kind: str, namespace: str, name: str) -> None:
+    def _make_services(self, kind: str, namespace: str, owner: dict[str, Any]) -> None:
+        """The controllers of custom kinds give their pods names themselves."""
+        if kind in CUSTOM:
+            name = owner["metadata"]["name"] + ("-master-0" if kind == "PyTorchJob" else "")
+            about = {"name": name, "namespace": namespace, "ownerReferences": [{"uid": owner["metadata"]["uid"]}]}
+            self.objects["Service", namespace, name] = {"metadata": about, "spec": {"clusterIP": "None"}}
+
+    def delete(self, kind: str, namespace: str, name: str, *, cascade: bool = True) -> None:
         gone = self.objects.pop((kind, namespace, name))
+        if not cascade:
+            return
         if kind == "Pod" and name in self._processes:
             self._end(name)
         uid = gone["metadata"].get("uid")
@@ -212,7 +226,7 @@ class KubeServer:
         if "value" in variable:
             return str(variable["value"])
         wanted = variable["valueFrom"]["secretKeyRef"]
-        return str(self.objects["Secret", namespace, wanted["name"]]["stringData"][wanted["key"]])
+        return base64.b64decode(self.objects["Secret", namespace, wanted["name"]]["data"][wanted["key"]]).decode()
 
     def _see(self, pod: dict[str, Any]) -> None:
         status = self._processes[pod["metadata"]["name"]].poll()
@@ -236,12 +250,29 @@ class KubeServer:
         return times[:count]
 
     def log_path(self, pod: str) -> Path:
-        assert self._execute is not None
-        return self._execute / pod / "log"
+        return (self._execute or Path("/nowhere")) / pod / "log"
 
     def close(self) -> None:
         for name in list(self._processes):
             self._end(name)
+
+
+_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
+
+
+def _invalid(about: dict[str, Any]) -> str | None:
+    """What no schema says: the form of names and labels."""
+    if not re.fullmatch(_NAME, about["name"]) or len(about["name"]) > 253:
+        return f"metadata.name: Invalid value: {about['name']!r}"
+    for key, value in (about.get("labels") or {}).items():
+        if not re.fullmatch(rf"({_NAME}/)?{_LABEL}", key) or not re.fullmatch(_LABEL, value):
+            return f"metadata.labels: Invalid value: {key}={value!r}"
+    return None
+
+
+def _encoded(data: dict[str, str]) -> dict[str, str]:
+    return {name: base64.b64encode(text.encode()).decode() for name, text in data.items()}
 
 
 def violation(kind: str, body: dict[str, Any]) -> str | None:
@@ -373,7 +404,7 @@ class _Handler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"/(?:api|apis)/(.+?)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?", path)
         kind = match and next((each for each in state.kinds if PLURALS[each] == (match[1], match[3])), None)
         if not match or not kind:
-            return failure(404, "NotFound", "the server could not find the requested resource")
+            return 404, "404 page not found"  # of a group that is not there; not even JSON
         namespace, name = match[2] or "", match[4]
         if method == "POST":
             return state.create(kind, namespace, body, query)
@@ -383,11 +414,16 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None:
             return failure(404, "NotFound", f'{PLURALS[kind][1]} "{name}" not found')
         if method == "DELETE":
-            state.delete(kind, namespace, name)
+            # Without a policy the pods of a Job stay behind.
+            state.delete(kind, namespace, name, cascade="propagationPolicy" in (body or {}))
             return 200, {"kind": "Status", "status": "Success"}
         if method == "PATCH":
             if self.headers.get("Content-Type") != "application/merge-patch+json":
                 return failure(415, "UnsupportedMediaType", "the body of the request was in an unknown format")
+            wanted = copy.deepcopy({part: found[part] for part in ("apiVersion", "kind", "metadata", "spec")})
+            _merge(wanted, body)
+            if query.get("fieldValidation") == "Strict" and (wrong := violation(kind, wanted)):
+                return failure(400, "BadRequest", f"strict decoding error: {wrong}")
             _merge(found, body)
         return 200, found
 
@@ -396,7 +432,10 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.server.state
         path = state.log_path(pod)
         if not path.exists():
-            return self._send(404, failure(404, "NotFound", f'pods "{pod}" not found')[1])
+            if any(name == pod for kind, _, name in state.objects if kind == "Pod"):
+                waiting = f'container "pytorch" in pod "{pod}" is waiting to start: ContainerCreating'
+                return self._send(*failure(400, "BadRequest", waiting))
+            return self._send(*failure(404, "NotFound", f'pods "{pod}" not found'))
         begin = 0
         if "tailLines" in query:
             begin = max(0, len(path.read_text(errors="replace").splitlines()) - int(query["tailLines"]))

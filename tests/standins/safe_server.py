@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, unquote_plus, urlsplit
 
 PREFIX = "/api/v1"
 OLD, NEW = "2025-06", "newest"
@@ -62,6 +62,9 @@ class SafeServer:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, dict[str, list[str]], Any]] = []
         self.list_needs_workspace = False
+        self.lag = 0
+        """Lists that do not show yet what was created last."""
+
         self._execute = execute
         self._pods: dict[str, list[subprocess.Popen[bytes]]] = {}
         self._lock = threading.RLock()
@@ -116,6 +119,7 @@ class SafeServer:
             "env": body.get("env", {}),
             "timeout": body.get("timeout"),
             "secrets": body.get("secrets", []),
+            "labels": body.get("labels", {}),
             "pods": [],
             "_entry": _decoded(entry),
         }
@@ -312,13 +316,18 @@ def _list(state: SafeServer, query: dict[str, list[str]], body: Any) -> tuple[in
     if state.list_needs_workspace and "workspaceId" not in given:
         return refusal(403, "Primus.00003", "you may not list all workspaces")
     items = [_visible(each) for each in state.workloads.values() if not each.get("_deleted")]
+    if state.lag:
+        state.lag -= 1
+        items.pop()
     if state.generation == NEW:
         items = [each for each in items if given.get("workspaceId") in (None, each.get("workspaceId"))]
-        items = [each for each in items if given.get("description", "") in each["description"]]
+        items = [each for each in items if unquote_plus(given.get("description", "")) in each["description"]]
+        items = [each for each in items if unquote_plus(given.get("userName", "")) in each["userName"]]
+        items = [each for each in items if given.get("since", "") <= each["creationTime"] <= given.get("until", "~")]
         phases = given.get("phase", "").split(",") if "phase" in given else None
         items = [each for each in items if phases is None or each["phase"] in phases]
         items.sort(key=lambda each: str(each.get(given.get("sortBy", "creationTime"))))
-        if given.get("order") == "desc":
+        if given.get("order", "desc") == "desc":
             items.reverse()
     offset, limit = int(given.get("offset", 0)), int(given.get("limit", 100))
     if limit < 1:
@@ -353,6 +362,8 @@ def _stop(state: SafeServer, query: Any, body: Any, id: str) -> tuple[int, Any]:
 def _logs(state: SafeServer, query: dict[str, list[str]], body: Any, id: str, pod: str) -> tuple[int, Any]:
     if id not in state.workloads or pod not in [each["podId"] for each in state.workloads[id]["pods"]]:
         return refusal(404, "NotFound", f'pods "{pod}" not found')
+    if any(each["podId"] == pod and each["phase"] == "Pending" for each in state.workloads[id]["pods"]):
+        return refusal(400, "BadRequest", f'container "pytorch" in pod "{pod}" is waiting to start: ContainerCreating')
     return 200, {"logs": state.log(id, pod)[-int(query.get("tailLines", ["1000"])[0]) :]}
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -80,14 +81,21 @@ class Connection:
         from primus.launch.k8s.native.config import connect
         from primus.launch.k8s.native.target import ClusterTarget
 
-        with connect(
-            context=self.context,
-            kubeconfig=self.kubeconfig,
-            in_cluster=self.in_cluster,
-            namespace=self.namespace or workspace,
-            timeout=self.timeout,
-        ) as cluster:
-            return ClusterTarget(cluster, options)
+        if self.namespace and workspace and self.namespace != workspace:
+            raise UsageError(
+                f"--namespace {self.namespace}, --workspace {workspace}: both name the namespace; give one"
+            )
+        with ExitStack() as stack:
+            cluster = stack.enter_context(
+                connect(
+                    context=self.context,
+                    kubeconfig=self.kubeconfig,
+                    in_cluster=self.in_cluster,
+                    namespace=self.namespace or workspace,
+                    timeout=self.timeout,
+                )
+            )
+            return ClusterTarget(cluster, options, close=stack.pop_all().close)
 
 
 def show(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +15,20 @@ from typer.core import TyperCommand
 import primus
 from primus.backends.prepare import Prepared, prepare
 from primus.commands import options
-from primus.commands.k8s import given
+from primus.commands.k8s import given, variables
 from primus.commands.k8s.connection import WORKSPACE, Connection, JsonOption, Output, OutputOption, show
 from primus.errors import UsageError
 from primus.experiment import dump
+from primus.experiment.withhold import withhold
 from primus.job import Resources
+from primus.launch.container.request import default_image
 from primus.launch.k8s.native.options import (
     ClusterOptions,
     parse_resource,
     parse_toleration,
     parse_volume,
     require_distinct_paths,
+    require_labels,
 )
 from primus.launch.k8s.workload import Workload, dns_name, require_name
 from primus.redact import HIDDEN, redact_values
@@ -62,7 +64,7 @@ def create(
     gpu: given.Gpu = 8,
     memory: given.Memory = "1024Gi",
     ephemeral_storage: given.EphemeralStorage = "100Gi",
-    image: given.Image = "docker.io/rocm/megatron-lm:v25.5_py310",
+    image: given.Image = None,
     data_path: given.DataPath = None,
     hf_token: given.HfToken = None,
     secret: given.Secret = None,
@@ -75,7 +77,7 @@ def create(
     max_retry: given.MaxRetry = 1,
     env: given.Env = None,
     label: given.Label = None,
-    tune_stage: given.TuneStage = 0,
+    tune_stage: options.TuneStage = 0,
     workdir: given.Workdir = None,
     kind: given.Kind = None,
     queue: given.Queue = None,
@@ -98,12 +100,15 @@ def create(
     assert isinstance(connection, Connection)
     cluster = _cluster_options(context.params)
     _require_fitting(context, native=connection.native)
-    prepared = _checked(exp, sets, backend, Resources(**_size(replica, gpu)))
-    experiment = prepared.usable()
-    secrets = tuple(require_name(each, "--secret") for each in secret or ())
-    token = hf_token if not secrets else None
-    if token and not connection.native:
-        print(_PLAIN_TOKEN, file=sys.stderr)
+    variables.check_arguments(context, arguments or ())
+    chosen = {"DATA_PATH": data_path} if data_path else {}
+    wanted = variables.collect({**chosen, **variables.parse_variables(env or ())}, context, named_secrets=bool(secret))
+    environ = {**os.environ, **wanted.plain, **wanted.secret}
+    prepared = _checked(exp, sets, backend, Resources(**_size(replica, gpu)), environ)
+    experiment = withhold(prepared.usable(), environ)
+    tokens = wanted.sent(experiment.secrets)
+    if not connection.native:
+        variables.warn_of_plain(sorted(tokens))
     workload = Workload(
         name=name or dns_name(experiment.exp_name),
         exp=exp,
@@ -112,24 +117,26 @@ def create(
         arguments=(*(("--tune-stage", str(tune_stage)) if tune_stage else ()), *(arguments or ())),
         folder=workdir or os.getcwd(),
         source=str(Path(primus.__file__).parents[1]),
-        image=image,
+        image=default_image() if image is None else image,
         replicas=replica,
         cpu=cpu,
         gpu=gpu,
         memory=memory,
         ephemeral_storage=ephemeral_storage,
-        environment=_environment(env or (), exp, prepared.backend.name, data_path, token),
-        secrets=secrets,
-        labels=_pairs("--label", label or ()),
+        environment={"EXP": exp, "BACKEND": prepared.backend.name, **wanted.plain},
+        tokens=tokens,
+        secrets=tuple(require_name(each, "--secret") for each in secret or ()),
+        labels=variables.parse_pairs("--label", label or ()),
         nodes=tuple(require_name(node, "--nodelist") for node in (nodelist or "").split(",") if node),
         priority=priority,
         timeout=timeout,
         ttl=ttl,
         max_retry=max_retry,
-        user=getpass.getuser(),
+        user=variables.login_name(),
         request=os.urandom(6).hex(),
     )
     if connection.native:
+        require_labels(workload.labels)
         if dry_run and not on_server:
             _preview(workload, cluster)
         else:
@@ -138,11 +145,6 @@ def create(
     else:
         _create(connection.safe(workspace or WORKSPACE), workload, output, dry_run=dry_run, as_json=as_json)
 
-
-_PLAIN_TOKEN = (
-    "Warning: HF_TOKEN is sent as a plain variable, which everybody in the workspace can read; with --secret NAME it "
-    "comes from a secret of the server"
-)
 
 _NATIVE_ONLY = (
     *("kind", "queue", "gpu_resource", "rdma", "host_network", "shm", "volume", "toleration", "priority_class"),
@@ -205,7 +207,7 @@ def _preview(workload: Workload, cluster: ClusterOptions) -> None:
     """The manifests, as `kubectl apply` takes them."""
     import yaml
 
-    from primus.launch.k8s.native.target import manifests
+    from primus.launch.k8s.native.manifests import manifests
 
     main, owned = manifests(workload, cluster)
     shown = [_without_token(manifest) for manifest in (main, *owned)]
@@ -218,9 +220,11 @@ def _without_token(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**manifest, "stringData": dict.fromkeys(manifest["stringData"], HIDDEN)}
 
 
-def _checked(exp: str, sets: list[str] | None, backend: str | None, resources: Resources) -> Prepared:
+def _checked(
+    exp: str, sets: list[str] | None, backend: str | None, resources: Resources, environ: Mapping[str, str]
+) -> Prepared:
     """What is missing on this machine may well be there in the pods, and is only a warning."""
-    prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
+    prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=environ)
     for warning in prepared.warnings + prepared.missing:
         print(f"Warning: {warning}", file=sys.stderr)
     return prepared
@@ -228,30 +232,3 @@ def _checked(exp: str, sets: list[str] | None, backend: str | None, resources: R
 
 def _size(replicas: int, gpus: int) -> dict[str, Any]:
     return {"nnodes": replicas, "nproc_per_node": gpus or 1, "accelerator": "amd" if gpus else "cpu"}
-
-
-def _environment(
-    given: Sequence[str], exp: str, backend: str, data_path: str | None, token: str | None
-) -> dict[str, str]:
-    """Variables of the pods."""
-    variables = {"EXP": exp, "BACKEND": backend}
-    if data_path:
-        variables["DATA_PATH"] = data_path
-    if token:
-        variables["HF_TOKEN"] = token
-    for each in given:
-        name, sign, value = each.partition("=")
-        if not sign and name not in os.environ:
-            raise UsageError(f"--env {name}: this variable is not set here; give it a value with --env {name}=VALUE")
-        variables[name] = value if sign else os.environ[name]
-    return variables
-
-
-def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for each in given:
-        key, sign, value = each.partition("=")
-        if not sign or not key:
-            raise UsageError(f"{option} {each!r}: expected KEY=VALUE")
-        pairs[key] = value
-    return pairs

@@ -18,7 +18,14 @@ Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of each pod.")
 
 EphemeralStorage = Annotated[str, typer.Option(metavar="SIZE", help="Local disk of each pod.")]
 
-Image = Annotated[str, typer.Option(envvar="DOCKER_IMAGE", metavar="IMAGE", help="Container image.")]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DOCKER_IMAGE",
+        metavar="IMAGE",
+        help="Image of the pods.  [default: the guide's]",
+    ),
+]
 
 DataPath = Annotated[
     str | None,
@@ -68,10 +75,6 @@ Env = Annotated[
 ]
 
 Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label. Repeatable.")]
-
-TuneStage = Annotated[
-    int, typer.Option(envvar="PRIMUS_HIPBLASLT_TUNING_STAGE", min=0, max=3, help="Stage of hipBLASLt's tuning.")
-]
 
 Workdir = Annotated[
     str | None, typer.Option(metavar="PATH", help="Working directory in the pods.  [default: this folder]")

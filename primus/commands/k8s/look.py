@@ -11,8 +11,9 @@ import typer
 
 from primus.commands.k8s.connection import Connection, JsonOption, OutputOption, WorkloadId, show
 from primus.errors import UsageError
+from primus.launch.k8s.http import RefusedError
+from primus.launch.k8s.listing import Field, Filters, parse_time
 from primus.launch.k8s.rows import node_table, pod_table, workload_table
-from primus.launch.k8s.target import Filters
 from primus.launch.k8s.workload import require_name
 from primus.table import table
 
@@ -46,15 +47,26 @@ def list_(
     phase: Annotated[
         str | None, typer.Option(metavar="PHASE[,PHASE]", help="Only workloads in these phases, for instance Running.")
     ] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Created later, as in 2026-01-31T12:00:00.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Created later, as in 2026-01-31T12:00:00 (UTC).")
+    ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Created earlier.")] = None,
-    sort_by: Annotated[str | None, typer.Option(metavar="FIELD", help="A field of the server's answer.")] = None,
-    order: Annotated[Literal["asc", "desc"] | None, typer.Option(help="With --sort-by.")] = None,
+    sort_by: Annotated[Field, typer.Option(help="What the order goes by.")] = "created",
+    order: Annotated[
+        Literal["asc", "desc"] | None, typer.Option(help="Upward or downward.  [default: newest first, else upward]")
+    ] = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the workloads."""
-    filters = Filters(user=user, phase=phase, since=since, until=until, sort_by=sort_by, order=order)
+    filters = Filters(
+        user=user,
+        phase=phase,
+        since=parse_time(since, "--since") if since else None,
+        until=parse_time(until, "--until") if until else None,
+        sort_by=sort_by,
+        order=order,
+    )
     with _connection(context).target(workspace) as target:
         answer = target.workloads(filters)
         rows = target.rows(answer)
@@ -124,7 +136,14 @@ def logs(
             target.follow(workload_id, pod, lines=lines, show=put)
             raise typer.Exit(target.exit_status(target.get(workload_id)) or 0)
         for name in names if pod is None else [pod]:
-            for line in target.logs(workload_id, name, lines=lines):
+            try:
+                tail = target.logs(workload_id, name, lines=lines)
+            except RefusedError as error:
+                if pod is not None or error.code not in (400, 404):
+                    raise
+                print(f"{name} has no log yet, or none any more: {error}", file=sys.stderr)
+                continue
+            for line in tail:
                 put(name, line)
 
 

@@ -11,7 +11,7 @@ Create it from a folder of the storage that the pods mount."
 
 # A pod is told its place: by the server, as that of June 2025 did, with the names of torch, or as part of a Job.
 export NNODES="${NNODES:-${PET_NNODES:-1}}"
-export NODE_RANK="${NODE_RANK:-${PET_NODE_RANK:-${JOB_COMPLETION_INDEX:-0}}}"
+export NODE_RANK="${NODE_RANK:-${PET_NODE_RANK:-${JOB_COMPLETION_INDEX:-${RANK:-0}}}}"
 if [ "$NNODES" -eq 1 ]; then
     unset MASTER_ADDR MASTER_PORT
 fi
@@ -23,11 +23,17 @@ if [ -n "${WORKLOAD_ID:-}" ]; then
     export PRIMUS_RUN_ID="$WORKLOAD_ID"
 fi
 
+# A secret is a folder. A file in it that is called like a variable becomes one, unless it is set already.
 for secret in $primus_secrets; do
-    for file in "/etc/secrets/$secret/HF_TOKEN" "/etc/secrets/$secret/hf_token" "/etc/secrets/$secret/token"; do
-        if [ -z "${HF_TOKEN:-}" ] && [ -r "$file" ]; then
-            HF_TOKEN=$(cat -- "$file")
-            export HF_TOKEN
+    for file in "/etc/secrets/$secret"/*; do
+        name=$(basename -- "$file")
+        case "$name" in
+        token | hf_token) name=HF_TOKEN ;;
+        *[!A-Z0-9_]* | [0-9]*) continue ;;
+        esac
+        if [ -r "$file" ] && [ -z "$(printenv "$name")" ]; then
+            value=$(cat -- "$file")
+            export "$name=$value"
         fi
     done
 done

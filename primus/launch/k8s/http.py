@@ -55,12 +55,17 @@ class Endpoint:
     url: str
     """With everything before the first part of a path."""
 
-    token: str | None = None
+    authorization: Callable[[], str | None] = lambda: None
+    """The header of that name; asked for each request, because some tokens live for minutes only."""
+
     verify: bool | Path = True
     """Certificates to trust instead of the system's; False trusts everybody."""
 
     certificate: tuple[str, str] | None = None
     """Files of a certificate and its key that say who asks."""
+
+    proxy: str | None = None
+    """Instead of the environment's."""
 
     timeout: float = 30.0
     """Seconds for one request."""
@@ -73,8 +78,20 @@ class Endpoint:
     """What to do when it sends us to a login page."""
 
 
-class NotFoundError(ServiceError):
+class RefusedError(ServiceError):
+    """The server understood and said no."""
+
+    def __init__(self, text: str, *, status: int) -> None:
+        super().__init__(text)
+        self.code = status
+        """Of HTTP."""
+
+
+class NotFoundError(RefusedError):
     """The server says that there is no such thing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, status=404)
 
 
 class PassingError(ServiceError):
@@ -99,10 +116,13 @@ class Http:
             raise MissingError("`primus k8s` needs httpx; install it with: pip install 'primus[k8s]'") from None
         self._endpoint = endpoint
         self._sleep = sleep
-        headers = {"Accept": "application/json"}
-        if endpoint.token:
-            headers["Authorization"] = f"Bearer {endpoint.token}"
-        self._client = httpx.Client(headers=headers, timeout=endpoint.timeout, verify=_trust(endpoint))
+        self._client = httpx.Client(
+            headers={"Accept": "application/json"},
+            auth=self._signed,
+            timeout=endpoint.timeout,
+            verify=_trust(endpoint),
+            proxy=endpoint.proxy,
+        )
 
     def __enter__(self) -> Http:
         return self
@@ -110,11 +130,18 @@ class Http:
     def __exit__(self, *error: object) -> None:
         self._client.close()
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        answer = self.again("GET", path, params=params)
-        if not isinstance(answer, dict):
-            raise ServiceError(f"GET {self._endpoint.url}{path}: expected an object, got {type(answer).__name__}")
-        return answer
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, having: tuple[str, ...]) -> dict[str, Any]:
+        """The object there, which has one of these fields; on another server than the one meant it has not."""
+        return self.require("GET", path, self.again("GET", path, params=params), having)
+
+    def require(self, method: str, path: str, answer: Any, having: tuple[str, ...]) -> dict[str, Any]:
+        """`answer` when it is an object with one of these fields."""
+        if isinstance(answer, dict) and any(name in answer for name in having):
+            return answer
+        raise ServiceError(
+            f"{method} {self._endpoint.url}{path}: the answer has no {' or '.join(having)}, so this is no "
+            f"{self._endpoint.server}; look at its address"
+        )
 
     def again(self, method: str, path: str, **request: Any) -> Any:
         """A request that does no harm when it arrives twice, tried until it is answered or seems hopeless."""
@@ -154,6 +181,11 @@ class Http:
                 _read(what, answer, self._endpoint)
             yield from answer.iter_lines()
 
+    def _signed(self, request: httpx.Request) -> httpx.Request:
+        if authorization := self._endpoint.authorization():
+            request.headers["Authorization"] = authorization
+        return request
+
 
 def _given(params: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (params or {}).items() if value is not None}
@@ -180,8 +212,13 @@ def _read(what: str, answer: httpx.Response, endpoint: Endpoint) -> Any:
     """The decoded answer of a success; anything else is raised as what it means."""
     if answer.is_redirect:
         to = answer.headers.get("location", "")
+        secure = str(answer.request.url.copy_with(scheme="https", port=None))
+        if answer.request.url.scheme == "http" and to.startswith(secure.partition("?")[0]):
+            raise ServiceError(f"{what}: this server wants https; use an address that begins with https://")
         raise ServiceError(f"{what}: sent on to {redact_text(to)}, a login page perhaps; {endpoint.login}")
     if answer.is_success:
+        if not answer.content:
+            return None
         try:
             return answer.json()
         except ValueError:
@@ -195,7 +232,7 @@ def _read(what: str, answer: httpx.Response, endpoint: Endpoint) -> Any:
         raise NotFoundError(text)
     if answer.status_code in _PASSING and code not in readings.final:
         raise PassingError(text, arrived=answer.status_code not in (429, 503), wait=_wait_of(answer))
-    raise ServiceError(text)
+    raise RefusedError(text, status=answer.status_code)
 
 
 def _refuse_text(what: str, answer: httpx.Response, endpoint: Endpoint) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from primus.errors import UsageError, did_you_mean
 from primus.table import table
 
 
@@ -59,6 +60,16 @@ class Pod:
     message: str = ""
     exit_status: int | None = None
     """Of the training in it, once it has ended."""
+
+
+def require_nodes(wanted: Sequence[str], rows: Sequence[NodeRow]) -> None:
+    """An error for each of the nodes that was asked for and is not among those that there are."""
+    names = {name for row in rows for name in (row.name, row.id)}
+    unknown = [node for node in wanted if node not in names]
+    if unknown and names:
+        raise UsageError(
+            "\n".join(f"--nodelist: there is no node {node}.{did_you_mean(node, names)}" for node in unknown)
+        )
 
 
 def pod_table(pods: Sequence[Pod]) -> str:

@@ -4,28 +4,11 @@ are plain data as the server sent it; the rows read from it are alike everywhere
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from primus.launch.k8s.listing import Filters
 from primus.launch.k8s.rows import NodeRow, Pod, WorkloadRow
 from primus.launch.k8s.workload import Workload
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Filters:
-    """Which workloads a list shows, and in which order; None lets everything through."""
-
-    user: str | None = None
-    phase: str | None = None
-    """One or several, with commas between them."""
-
-    since: str | None = None
-    """Time, as in `2026-01-31T12:00:00`."""
-
-    until: str | None = None
-    sort_by: str | None = None
-    order: str | None = None
-    """`asc` or `desc`."""
 
 
 class Target(Protocol):

@@ -49,7 +49,10 @@ class Workload:
     memory: str
     ephemeral_storage: str
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables of the pods; no secret among them unless the user insisted."""
+    """Variables of the pods, without secrets."""
+
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables of the pods that are secrets."""
 
     secrets: tuple[str, ...] = ()
     """Names of secrets that the server or cluster holds."""
@@ -123,7 +126,7 @@ def _problems(workload: Workload) -> list[str]:
         problems.append(f"--nodelist names {', '.join(doubled)} more than once")
     problems += [
         f"--env {name!r}: expected a variable's name (letters, digits, `_`) before the `=`"
-        for name in workload.environment
+        for name in (*workload.environment, *workload.tokens)
         if not _VARIABLE.fullmatch(name)
     ]
     if not workload.image or re.search(r"\s", workload.image):

@@ -11,6 +11,7 @@ import yaml
 from kube_server import violation
 
 from primus.errors import UsageError
+from primus.launch.k8s.native.manifests import manifests
 from primus.launch.k8s.native.options import (
     ClusterOptions,
     Volume,
@@ -18,8 +19,9 @@ from primus.launch.k8s.native.options import (
     parse_toleration,
     parse_volume,
     require_distinct_paths,
+    require_labels,
 )
-from primus.launch.k8s.native.target import manifests
+from primus.launch.k8s.native.pod import USER_LABEL
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -37,9 +39,9 @@ RICH = ClusterOptions(
 
 
 def rich(workload, **fields):
-    environment = {"EXP": "tiny.yaml", "ODD": "a 'b' $(date)\n", "HF_TOKEN": "hf_x"}
+    environment = {"EXP": "tiny.yaml", "ODD": "a 'b' $(date)\n"}
     given = {"replicas": 2, "nodes": ("node-1", "node-2"), "secrets": ("hf",), "labels": {"team": "llm"}}
-    given |= {"environment": environment, "timeout": 5400}
+    given |= {"environment": environment, "tokens": {"HF_TOKEN": "hf_x"}, "timeout": 5400}
     return workload(**(given | fields))
 
 
@@ -61,7 +63,8 @@ def test_the_manifests_are_the_golden_ones(kind, size, workload):
 def test_the_official_schemas_accept_every_object(kind, workload):
     main, owned = manifests(rich(workload), ClusterOptions(**(fields(RICH) | {"kind": kind})))
 
-    assert {each["kind"] for each in owned} == {"ConfigMap", "Service", "Secret"}
+    made = {"ConfigMap", "Service", "Secret"} if kind == "job" else {"ConfigMap", "Secret"}
+    assert {each["kind"] for each in owned} == made
     for manifest in (main, *owned):
         assert violation(manifest["kind"], manifest) is None
 
@@ -73,8 +76,25 @@ def test_a_schema_check_sees_a_field_that_is_no_field(workload):
     assert "imagee" in (violation("JobSet", main) or "")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("team", "a b"), ("team", "-a"), ("team", "x" * 64), ("a b", ""), ("Ü/a", "b")]
+)
+def test_a_label_that_no_cluster_takes_is_refused(key, value):
+    with pytest.raises(UsageError, match="--label"):
+        require_labels({key: value})
+
+
+def test_labels_that_a_cluster_takes():
+    require_labels({"example.com/team": "llm", "a": "", "A_b.c": "1.0"})
+
+
+def test_whoever_asks_is_in_a_label_as_far_as_it_can_hold_the_name(workload):
+    assert manifests(workload(user="Ann Ü@x"), ClusterOptions())[0]["metadata"]["labels"][USER_LABEL] == "Ann-x"
+    assert USER_LABEL not in manifests(workload(user="Ü"), ClusterOptions())[0]["metadata"]["labels"]
+
+
 def test_the_token_is_in_a_secret_and_nowhere_else(workload):
-    main, owned = manifests(workload(environment={"HF_TOKEN": "hf_secret"}), ClusterOptions())
+    main, owned = manifests(workload(tokens={"HF_TOKEN": "hf_secret"}), ClusterOptions())
 
     holders = [each["kind"] for each in (main, *owned) if "hf_secret" in str(each)]
     assert holders == ["Secret"]

@@ -2,7 +2,9 @@
 
 import pytest
 
-from primus.launch.k8s.native.words import exit_status, node_rows, phase_of, pod_of, why
+from primus.launch.k8s.native.manifests import manifests
+from primus.launch.k8s.native.options import ClusterOptions
+from primus.launch.k8s.native.words import exit_status, node_rows, phase_of, pod_of, why, workload_row
 
 NAME = {"metadata": {"name": "tiny-0"}}
 
@@ -71,7 +73,17 @@ def test_the_last_warning_about_a_pod_that_is_stuck_is_told():
     ],
 )
 def test_every_kind_has_the_same_phases(status, spec, phase):
-    assert phase_of({"status": status, "spec": spec}) == phase
+    assert phase_of({"status": status, "spec": spec, "metadata": {}}) == phase
+
+
+def test_what_kueue_holds_back_waits_and_is_not_stopped(workload):
+    main, _ = manifests(workload(), ClusterOptions(queue="gpus"))
+    main["spec"]["suspend"] = True
+
+    row = workload_row(main)
+
+    assert (row.phase, row.message) == ("Pending", "waits in the queue gpus of Kueue")
+    assert exit_status(main, []) is None
 
 
 def test_a_failed_run_has_the_exit_status_of_its_training():
@@ -84,7 +96,7 @@ def test_a_failed_run_has_the_exit_status_of_its_training():
         == 9
     )
     assert exit_status(failed, []) == 1
-    assert exit_status({"spec": {"suspend": True}}, []) == 143
+    assert exit_status({"spec": {"suspend": True}, "metadata": {}}, []) == 143
     assert exit_status({"spec": {}, "status": {"active": 1}}, []) is None
 
 

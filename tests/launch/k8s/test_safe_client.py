@@ -9,7 +9,8 @@ from primus.errors import ServiceError, UsageError
 from primus.launch.k8s.http import Http, NotFoundError
 from primus.launch.k8s.safe.access import Access
 from primus.launch.k8s.safe.answers import node_row, workload_row
-from primus.launch.k8s.safe.client import Safe, new_lines
+from primus.launch.k8s.safe.client import Safe
+from primus.launch.k8s.safe.follow import follow, new_lines
 
 SPACE = "primus-safe-pretrain"
 
@@ -58,6 +59,29 @@ def test_an_answer_that_is_lost_does_not_create_twice(newest, workload):
     id = client(newest).create(workload(), SPACE)["workloadId"]
 
     assert list(newest.workloads) == [id]
+
+
+def test_a_list_that_lags_behind_is_looked_at_again_before_another_try(newest, workload):
+    newest.faults.append(Fault("POST /workloads", status=504, after=True))
+    newest.lag = 2
+
+    id = client(newest).create(workload(), SPACE)["workloadId"]
+
+    assert list(newest.workloads) == [id]
+
+
+def test_an_answer_without_an_id_is_not_taken_for_a_workload(newest, workload):
+    newest.faults.append(Fault("POST /workloads", status=200, body=b"{}"))
+
+    with pytest.raises(ServiceError, match="the answer has no workloadId"):
+        client(newest).create(workload(), SPACE)
+
+
+def test_a_server_that_wants_https_says_so(newest):
+    newest.faults.append(Fault(".*", status=301, headers={"Location": "https://127.0.0.1/api/v1/workspaces?x=1"}))
+
+    with pytest.raises(ServiceError, match="this server wants https"):
+        client(newest).workspaces()
 
 
 def test_a_request_that_was_lost_on_the_way_is_made_again(newest, workload):
@@ -124,7 +148,10 @@ def test_it_does_not_try_for_ever(newest):
         (Fault(".*", status=302, headers={"Location": "https://login.example.com/?token=abc"}), "login page"),
         (Fault(".*", status=200, body=b"<html>Please log in"), "no Primus-SaFE server"),
         (Fault(".*", status=200, body=b'{"items": [', times=9), "the answer ends in the middle"),
-        (Fault(".*", status=200, body=b"[]"), "expected an object, got list"),
+        (Fault(".*", status=200, body=b"[]"), "this is no Primus-SaFE server"),
+        (Fault(".*", status=200, body=b'{"status": "ok"}'), "the answer has no totalCount or items"),
+        (Fault(".*", status=200, body=b'{"items": "none"}'), "none of objects"),
+        (Fault(".*", status=200, body=b""), "this is no Primus-SaFE server"),
     ],
 )
 def test_what_a_server_says_is_read(fault, message, newest):
@@ -157,18 +184,19 @@ def test_without_a_key_the_newest_server_wants_to_know_who_asks(newest):
 
 def test_all_pages_are_read_and_each_workload_comes_once(newest):
     for number in range(250):
-        newest.workloads[f"w-{number:03}"] = {"workloadId": f"w-{number:03}", "creationTime": f"{number:03}",
-                                              "workspaceId": SPACE, "description": "", "phase": "Running"}  # fmt: skip
+        newest.workloads[f"w-{number:03}"] = {
+            "workloadId": f"w-{number:03}", "creationTime": f"{number:03}", "workspaceId": SPACE, "description": "",
+            "phase": "Running", "userName": "ann",
+        }  # fmt: skip
 
-    answer = client(newest).workloads({"workspaceId": SPACE})
+    found = client(newest).workloads({"workspaceId": SPACE})
 
-    assert [each["workloadId"] for each in answer["items"]] == [f"w-{number:03}" for number in range(250)]
-    assert answer["totalCount"] == 250
+    assert [each["workloadId"] for each in found] == [f"w-{number:03}" for number in reversed(range(250))]
 
 
 def test_an_empty_list_of_june_2025_has_no_items():
     with serving(SafeServer(OLD)) as state:
-        assert client(state).workloads({}) == {"totalCount": 0, "items": []}
+        assert client(state).workloads({}) == []
 
 
 def test_deleting_what_is_not_there_is_an_error_though_the_server_says_yes(server):
@@ -186,7 +214,7 @@ def test_a_name_can_not_lead_elsewhere_in_the_api(newest):
 
 
 def test_a_node_that_is_not_there_gets_its_nearest_name(newest, workload):
-    with pytest.raises(ServiceError, match=r"there is no node node-7\. Did you mean node-"):
+    with pytest.raises(UsageError, match=r"there is no node node-7\. Did you mean node-"):
         client(newest).create(workload(nodes=("node-7",)), SPACE)
 
     assert not created(newest)
@@ -201,6 +229,35 @@ def test_the_time_limit_is_sent_in_the_servers_own_unit(server, workload):
     client(server).create(workload(timeout=7200), SPACE)
 
     assert created(server)[0][2]["timeout"] == (2 if server.generation == OLD else 7200)
+
+
+def test_where_no_node_may_be_seen_the_server_judges_and_counts_in_seconds(newest, workload):
+    newest.faults.append(Fault("GET /nodes", status=403, body=b'{"errorCode": "Primus.00003"}'))
+
+    client(newest).create(workload(timeout=7200, nodes=("node-0",)), SPACE)
+
+    assert created(newest)[0][2]["timeout"] == 7200
+
+
+def test_a_server_without_nodes_is_told_by_its_workloads(server, workload):
+    server.nodes.clear()
+    client(server).create(workload(), SPACE)
+
+    client(server).create(workload(timeout=7200), SPACE)
+
+    assert created(server)[1][2]["timeout"] == (2 if server.generation == OLD else 7200)
+
+
+def test_a_pod_that_has_not_started_does_not_end_a_followed_log(tmp_path, workload):
+    with serving(SafeServer(NEW, execute=tmp_path)) as state:
+        safe = client(state)
+        id = safe.create(workload(folder="/nowhere", replicas=2), SPACE)["workloadId"]
+        state.workloads[id]["pods"][1]["phase"] = "Pending"
+        seen = []
+
+        follow(safe, id, None, lines=10, show=lambda pod, line: seen.append(pod), interval=0.01)
+
+    assert set(seen) == {f"{id}-0"}
 
 
 @pytest.mark.parametrize(

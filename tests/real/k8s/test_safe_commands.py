@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from safe_server import NEW, OLD, SafeServer, serving
+from safe_server import NEW, OLD, Fault, SafeServer, serving
 
 pytestmark = pytest.mark.real
 
@@ -31,22 +34,24 @@ def newest():
 
 
 @pytest.fixture
-def primus(tmp_path):
-    """Calls `primus k8s` as a user does, in a folder of its own, with the key that servers know."""
+def primus(call):
+    """Calls `primus k8s` with the key that servers know."""
 
     def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        clean = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG")}
-        clean |= {"HOME": str(tmp_path), "PRIMUS_SAFE_API_KEY": "ak-right", "USER": "ann", **environment}
-        return subprocess.run(
-            [sys.executable, "-m", "primus", "k8s", *arguments], cwd=tmp_path, env=clean, input=stdin,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return call(*arguments, stdin=stdin, **{"PRIMUS_SAFE_API_KEY": "ak-right", **environment})
 
     return run
 
 
 def small(*arguments: str) -> tuple[str, ...]:
     return ("create", "--exp", str(TINY), "--gpu", "0", *arguments)
+
+
+def experiment_of(server: SafeServer, id: str) -> str:
+    """What the pods of a workload train."""
+    packed = re.search("primus_experiment=(.*)", server.workloads[id]["_entry"])
+    assert packed
+    return gzip.decompress(base64.b64decode(packed[1])).decode()
 
 
 def test_the_commands_of_the_guide_work_on_every_generation(server, primus):
@@ -96,6 +101,87 @@ def test_a_secret_of_the_server_takes_the_place_of_a_plain_token(newest, primus)
     assert "Warning" not in done.stderr.replace("Warning: " + str(TINY), "")
 
 
+def test_a_secret_that_the_experiment_refers_to_is_not_in_the_request(newest, primus, tmp_path):
+    text = TINY.read_text().replace("overrides:", "overrides:\n      wandb_project: ${WANDB_API_KEY}", 1)
+    (tmp_path / "mine.yaml").write_text(text)
+    key = "0123456789abcdef" * 2
+    create = ("--url", newest.url, "create", "--exp", "mine.yaml", "--gpu", "0", "-o", "id")
+
+    plain = primus(*create, WANDB_API_KEY=key)
+    kept = primus(*create, "--secret", "wandb", WANDB_API_KEY=key)
+
+    assert (plain.returncode, kept.returncode) == (0, 0), plain.stderr + kept.stderr
+    assert "Warning: WANDB_API_KEY: sent as a plain variable" in plain.stderr
+    bodies = [body for what, _, body in newest.requests if what == "POST /workloads"]
+    assert bodies[0]["env"]["WANDB_API_KEY"] == key
+    assert "${WANDB_API_KEY}" in experiment_of(newest, "mine-00001")
+    assert key not in experiment_of(newest, "mine-00001")
+    assert key not in json.dumps(bodies[1])
+
+
+def test_a_data_path_is_also_what_the_experiment_sees(newest, primus, tmp_path):
+    text = TINY.read_text().replace("overrides:", "overrides:\n      wandb_project: ${DATA_PATH}", 1)
+    (tmp_path / "mine.yaml").write_text(text)
+
+    done = primus("--url", newest.url, "create", "--exp", "mine.yaml", "--gpu", "0", "--data-path", "/mnt/there")
+
+    assert done.returncode == 0, done.stderr
+    assert "/mnt/there" in experiment_of(newest, "mine-00001")
+
+
+def test_a_token_that_is_given_in_so_many_words_is_sent_beside_secrets(newest, primus):
+    primus("--url", newest.url, *small("--secret", "wandb", "--hf-token", TOKEN))
+
+    assert newest.requests[0][2]["env"]["HF_TOKEN"] == TOKEN
+
+
+def test_lists_are_filtered_and_sorted_on_every_generation(server, primus):
+    for name in ("b", "a"):
+        assert primus("--url", server.url, *small("--name", name)).returncode == 0
+    list_ids = ("--url", server.url, "list", "-o", "id")
+
+    assert primus(*list_ids, "--sort-by", "name").stdout.split() == ["a-00002", "b-00001"]
+    assert primus(*list_ids, "--sort-by", "name", "--order", "desc").stdout.split() == ["b-00001", "a-00002"]
+    assert primus(*list_ids, "--phase", "Running").stdout == ""
+    assert primus(*list_ids, "--workspace", "team-dev").stdout == ""
+    assert primus(*list_ids, "--user", "nobody").stdout == ""
+    assert len(primus(*list_ids, "--since", "2026-01-01T00:00:00+01:00").stdout.split()) == 2
+    assert primus(*list_ids, "--until", "2026-01-01").stdout == ""
+
+
+@pytest.mark.parametrize("answer", [b"<html>Log in", b'{"hello": "world"}', b"", b"[1]"])
+@pytest.mark.parametrize(
+    "command", [("list",), ("nodes",), ("workspaces",), ("get", "--workload-id", "x"), ("create", "--exp", "llama2_7B")]
+)
+def test_a_server_that_is_something_else_is_said(answer, command, newest, primus):
+    newest.faults.append(Fault(".*", status=200, body=answer))
+
+    done = primus("--url", newest.url, *command)
+
+    assert done.returncode == 5, done.stdout
+    assert "this is no Primus-SaFE server" in done.stderr
+
+
+def test_ten_thousand_workloads_are_listed_once_each(newest, primus):
+    for number in range(10_000):
+        id = f"w-{number:05}"
+        newest.workloads[id] = {"workloadId": id, "phase": "Running", "description": "", "userName": "ann",
+                                "creationTime": "2026-01-01T00:00:00", "workspaceId": "w"}  # fmt: skip
+
+    listed = primus("--url", newest.url, "list", "-o", "id").stdout.split()
+
+    assert len(listed) == len(set(listed)) == 10_000
+
+
+@pytest.mark.parametrize("key", ["two words", "ak-é"])
+def test_a_key_that_is_none_is_said_and_not_shown(key, newest, primus):
+    done = primus("--url", newest.url, "list", PRIMUS_SAFE_API_KEY=key)
+
+    assert done.returncode == 4
+    assert "PRIMUS_SAFE_API_KEY: expected one line" in done.stderr
+    assert key not in done.stderr
+
+
 def test_a_dry_run_shows_the_request_without_the_token_and_asks_nobody(newest, primus):
     done = primus("--url", newest.url, *small("--dry-run"), HF_TOKEN=TOKEN)
 
@@ -129,7 +215,20 @@ def test_tables_are_for_people(newest, primus):
         (("create", "--exp", "llama2_7B", "--backend", "torchtatin"), 2, "Did you mean torchtitan"),
         (("create", "--exp", "llama2_7B", "--set", "lrr=1"), 3, "Did you mean lr"),
         (("create", "--exp", "llama2_7B", "--replica", "4", "--nodelist", "node-1,node-2"), 2, "must be equal"),
-        (("create", "--exp", "llama2_7B", "--nodelist", "node-9"), 5, "there is no node node-9"),
+        (("create", "--exp", "llama2_7B", "--nodelist", "node-9"), 2, "there is no node node-9"),
+        (("create", "--exp", "llama2_7B", "--nodelist", "../x"), 2, "--nodelist '../x'"),
+        (("create", "--exp", "llama2_7B", "--secret", "a/../b"), 2, "--secret 'a/../b'"),
+        (("create", "--exp", "llama2_7B", "--workspace", "..", "--dry-run"), 2, "--workspace '..'"),
+        (("create", "--exp", "../../nowhere/Ü.yaml"), 4, "Ü.yaml"),
+        (("create", "--exp", "llama2_7B", "--memory", "größe"), 2, "--memory 'größe'"),
+        (("create", "--exp", "llama2_7B", "--", "--no-such-option"), 2, "No such option: --no-such-option"),
+        (("create", "--exp", "llama2_7B", "--", "--grace", "long"), 2, "--grace"),
+        (("create", "--exp", "llama2_7B", "--", "--nnodes", "2"), 2, "--nnodes is for `primus k8s create`"),
+        (("create", "--exp", "llama2_7B", "--", "loose"), 2, "takes options only"),
+        (("list", "--since", "yesterday"), 2, "--since 'yesterday'"),
+        (("list", "--phase", "Broken"), 2, "--phase Broken"),
+        (("list", "--sort-by", "nothing"), 2, "--sort-by"),
+        (("logs", "--workload-id", "é"), 2, "--workload-id 'é'"),
         (("create", "--exp", "llama2_7B", "--workspace", "nowhere"), 5, "primus k8s workspaces"),
         (("create", "--exp", "llama2_7B", "--image", ""), 2, "--image"),
         (("create", "--exp", "llama2_7B", "--name", "Übel; rm"), 2, "bel-rm would do"),
@@ -171,11 +270,11 @@ def test_an_address_that_is_none_is_said(url, primus):
 def test_quotes_newlines_and_shell_arrive_as_they_are(newest, primus):
     odd = "a 'b' \"c\" $(touch /tmp/never) `x`\n..é"
 
-    done = primus("--url", newest.url, *small("--env", f"ODD={odd}", "--label", f"x={odd}", "--", "--tag", odd))
+    done = primus("--url", newest.url, *small("--env", f"ODD={odd}", "--label", f"x={odd}", "--", "--ranks", odd))
 
     assert done.returncode == 0, done.stderr
     body = newest.requests[0][2]
-    assert (body["env"]["ODD"], body["customerLabels"]["x"]) == (odd, odd)
+    assert (body["env"]["ODD"], body["labels"]["x"]) == (odd, odd)
     script = newest.workloads["tiny-llama-00001"]["_entry"]
     before = script.partition("# Runs in every pod")[0]
     shown = subprocess.run(["/bin/sh", "-c", before + 'printf %s "$2"'], capture_output=True, check=True)

@@ -15,6 +15,9 @@ _STRICT = {"fieldValidation": "Strict"}
 
 _PAGE = 500
 
+_OBJECT = ("metadata",)
+"""What every object has."""
+
 _CREATE_TRIES = 4
 
 _OWNED = {
@@ -48,7 +51,7 @@ class ClusterApi:
         """The run's object, of whichever kind; NotFoundError when there is none."""
         for resource in RESOURCES.values():
             try:
-                found = self._http.get(self._path(resource, id))
+                found = self._http.get(self._path(resource, id), having=_OBJECT)
             except NotFoundError:  # of this kind, or the cluster does not know the kind
                 continue
             if MANAGED.items() <= (found["metadata"].get("labels") or {}).items():
@@ -82,7 +85,7 @@ class ClusterApi:
         return list(self._items(path, {"labelSelector": f"{RUN_LABEL}={id}"}))
 
     def pod(self, name: str) -> Manifest:
-        return self._http.get(f"/api/v1/namespaces/{self.namespace}/pods/{name}")
+        return self._http.get(f"/api/v1/namespaces/{self.namespace}/pods/{name}", having=_OBJECT)
 
     def events(self) -> list[Manifest]:
         """Of the namespace's pods, the oldest first."""
@@ -122,7 +125,8 @@ class ClusterApi:
         name, pause = manifest["metadata"]["name"], 0.5
         for remaining in reversed(range(_CREATE_TRIES)):
             try:
-                return dict(self._http.once("POST", self._path(resource), params=params, body=manifest))
+                made = self._http.once("POST", self._path(resource), params=params, body=manifest)
+                return self._http.require("POST", self._path(resource), made, _OBJECT)
             except PassingError as error:
                 if not remaining:
                     raise ServiceError(f"{error} (tried {_CREATE_TRIES} times)") from error
@@ -135,7 +139,7 @@ class ClusterApi:
 
     def _there(self, resource: Resource, name: str) -> Manifest | None:
         try:
-            return self._http.get(self._path(resource, name))
+            return self._http.get(self._path(resource, name), having=_OBJECT)
         except NotFoundError:
             return None
 
@@ -143,7 +147,7 @@ class ClusterApi:
         """Objects of a list, page by page. A list leaves out version and kind of its items."""
         more: str | None = None
         while True:
-            page = self._http.get(path, {**params, "limit": _PAGE, "continue": more})
+            page = self._http.get(path, {**params, "limit": _PAGE, "continue": more}, having=("items",))
             for item in page.get("items") or ():
                 yield item if resource is None else {"apiVersion": resource.version, "kind": resource.kind, **item}
             more = page.get("metadata", {}).get("continue") or None

@@ -13,6 +13,7 @@ from typing import Any
 
 from primus.errors import MissingError
 from primus.launch.k8s.http import Endpoint, Reading
+from primus.launch.k8s.workload import require_name
 
 _READINGS = Reading(
     code="reason",
@@ -64,20 +65,21 @@ def connect(
             place = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
             where = "this is no pod of a cluster" if in_cluster else place
             raise MissingError(f"no way to the cluster: {error} ({where})") from None
-        yield Cluster(endpoint=_endpoint(settings, timeout), namespace=namespace or found or "default")
+        namespace = require_name(namespace or found or "default", "--namespace")
+        yield Cluster(endpoint=_endpoint(settings, timeout), namespace=namespace)
 
 
 def _endpoint(settings: Any, timeout: float) -> Endpoint:
-    header = settings.auth_settings().get("BearerToken", {}).get("value") or ""
     certificate = (settings.cert_file, settings.key_file) if settings.cert_file and settings.key_file else None
     verify: bool | Path = bool(settings.verify_ssl)
     if verify and settings.ssl_ca_cert:
         verify = Path(settings.ssl_ca_cert)
     return Endpoint(
         url=str(settings.host).rstrip("/"),
-        token=header.removeprefix("Bearer ") or None,
+        authorization=lambda: settings.auth_settings().get("BearerToken", {}).get("value"),
         verify=verify,
         certificate=certificate,
+        proxy=settings.proxy or None,
         timeout=timeout,
         server="Kubernetes API server",
         readings=_READINGS,

@@ -1,4 +1,5 @@
-"""A workload as Kubernetes objects: one that runs it, and those that belong to it and go with it. Pure.
+"""A workload as Kubernetes objects: one that runs it, and those that belong to it and go with it. target.py and
+cluster.py send them. Pure.
 
 Kinds: an Indexed Job (batch/v1), a JobSet (jobset.x-k8s.io/v1alpha2), a PyTorchJob (kubeflow.org/v1)."""
 
@@ -10,7 +11,7 @@ from typing import Any
 
 from primus.launch.k8s.entry import entry_script
 from primus.launch.k8s.native.options import ClusterOptions, Kind
-from primus.launch.k8s.native.pod import CONTAINER, RUN_LABEL, TOKEN_KEY, labels, pod_template, port_of
+from primus.launch.k8s.native.pod import CONTAINER, RUN_LABEL, labels, pod_template, port_of
 from primus.launch.k8s.workload import Workload
 
 Manifest = dict[str, Any]
@@ -43,56 +44,10 @@ RESOURCES: dict[Kind, Resource] = {
 }
 
 
-def main_manifest(workload: Workload, options: ClusterOptions, *, id: str, token: bool) -> Manifest:
-    """The object that runs the workload."""
-    resource = RESOURCES[options.kind]
-    marks = labels(workload, id)
-    if options.queue:
-        marks[QUEUE] = options.queue
-    return {
-        "apiVersion": resource.version,
-        "kind": resource.kind,
-        "metadata": {
-            "name": id,
-            "labels": marks,
-            "annotations": {EXPERIMENT: workload.exp, MARKER: workload.marker},
-        },
-        "spec": _SPECS[options.kind](workload, options, id, token),
-    }
-
-
-def owned_manifests(workload: Workload, *, id: str, token: str | None) -> list[Manifest]:
-    """What the pods need: the script with the experiment, names for each other, and the token."""
-    about = {"name": id, "labels": labels(workload, id)}
-    made: list[Manifest] = [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": about,
-            "data": {"run.sh": entry_script(workload), "experiment.yaml": workload.experiment},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": about,
-            "spec": {
-                "clusterIP": "None",
-                "publishNotReadyAddresses": True,  # the nodes look for each other before any of them is ready
-                "selector": {RUN_LABEL: id},
-            },
-        },
-    ]
-    if token is not None:
-        made.append(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": about,
-                "type": "Opaque",
-                "stringData": {TOKEN_KEY: token},
-            }
-        )
-    return made
+def manifests(workload: Workload, options: ClusterOptions) -> tuple[Manifest, list[Manifest]]:
+    """The object that runs it, and those that go with it."""
+    id = f"{workload.name}-{workload.suffix}"
+    return _main(workload, options, id), _owned(workload, options, id)
 
 
 def owned_by(manifest: Manifest, owner: Manifest) -> Manifest:
@@ -107,9 +62,50 @@ def owned_by(manifest: Manifest, owner: Manifest) -> Manifest:
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
 
 
-def _job(workload: Workload, options: ClusterOptions, id: str, token: bool) -> Manifest:
+def _main(workload: Workload, options: ClusterOptions, id: str) -> Manifest:
+    resource = RESOURCES[options.kind]
+    marks = labels(workload, id)
+    if options.queue:
+        marks[QUEUE] = options.queue
+    return {
+        "apiVersion": resource.version,
+        "kind": resource.kind,
+        "metadata": {
+            "name": id,
+            "labels": marks,
+            "annotations": {EXPERIMENT: workload.exp, MARKER: workload.marker},
+        },
+        "spec": _SPECS[options.kind](workload, options, id),
+    }
+
+
+def _owned(workload: Workload, options: ClusterOptions, id: str) -> list[Manifest]:
+    """What the pods need: the script with the experiment, names for each other, and the secrets."""
+    about = {"name": id, "labels": labels(workload, id)}
+    made: list[Manifest] = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": about,
+            "data": {"run.sh": entry_script(workload), "experiment.yaml": workload.experiment},
+        },
+    ]
+    if options.kind == "job":  # the controllers of the others make one, of the same name even
+        service = {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,  # the nodes look for each other before any of them is ready
+            "selector": {RUN_LABEL: id},
+        }
+        made.append({"apiVersion": "v1", "kind": "Service", "metadata": about, "spec": service})
+    if workload.tokens:
+        secret = {"type": "Opaque", "stringData": dict(workload.tokens)}
+        made.append({"apiVersion": "v1", "kind": "Secret", "metadata": about, **secret})
+    return made
+
+
+def _job(workload: Workload, options: ClusterOptions, id: str) -> Manifest:
     # A pod of an Indexed Job is called after its index; the service's name makes an address of it.
-    spec = _job_spec(workload, options, id, token, master=f"{id}-0.{id}")
+    spec = _job_spec(workload, options, id, master=f"{id}-0.{id}")
     spec["backoffLimit"] = workload.max_retry * workload.replicas  # when one node fails, the others fail with it
     spec["ttlSecondsAfterFinished"] = workload.ttl
     if workload.timeout is not None:
@@ -117,7 +113,7 @@ def _job(workload: Workload, options: ClusterOptions, id: str, token: bool) -> M
     return spec
 
 
-def _job_spec(workload: Workload, options: ClusterOptions, id: str, token: bool, *, master: str) -> Manifest:
+def _job_spec(workload: Workload, options: ClusterOptions, id: str, *, master: str) -> Manifest:
     return {
         "completionMode": "Indexed",
         "completions": workload.replicas,
@@ -132,14 +128,12 @@ def _job_spec(workload: Workload, options: ClusterOptions, id: str, token: bool,
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
-        "template": pod_template(
-            workload, options, id=id, master=master if workload.replicas > 1 else None, token=token
-        ),
+        "template": pod_template(workload, options, id=id, master=master if workload.replicas > 1 else None),
     }
 
 
-def _jobset(workload: Workload, options: ClusterOptions, id: str, token: bool) -> Manifest:
-    spec = _job_spec(workload, options, id, token, master=f"{id}-node-0-0.{id}")
+def _jobset(workload: Workload, options: ClusterOptions, id: str) -> Manifest:
+    spec = _job_spec(workload, options, id, master=f"{id}-node-0-0.{id}")
     spec["backoffLimit"] = 0  # the set starts all nodes again together
     if workload.timeout is not None:
         spec["activeDeadlineSeconds"] = workload.timeout
@@ -151,9 +145,9 @@ def _jobset(workload: Workload, options: ClusterOptions, id: str, token: bool) -
     }
 
 
-def _pytorchjob(workload: Workload, options: ClusterOptions, id: str, token: bool) -> Manifest:
+def _pytorchjob(workload: Workload, options: ClusterOptions, id: str) -> Manifest:
     # Its controller sets MASTER_ADDR, MASTER_PORT and the rank, and takes the restart policy outside of the pod.
-    template = pod_template(workload, options, id=id, master=None, token=token, restart=None)
+    template = pod_template(workload, options, id=id, master=None, restart=None)
     template["spec"].pop("subdomain")
     template["spec"]["containers"][0]["ports"] = [
         {"name": "pytorchjob-port", "containerPort": port_of(id, options)},
@@ -172,7 +166,7 @@ def _pytorchjob(workload: Workload, options: ClusterOptions, id: str, token: boo
     return {"runPolicy": policy, "pytorchReplicaSpecs": replicas}
 
 
-_SPECS: dict[Kind, Callable[[Workload, ClusterOptions, str, bool], Manifest]] = {
+_SPECS: dict[Kind, Callable[[Workload, ClusterOptions, str], Manifest]] = {
     "job": _job,
     "jobset": _jobset,
     "pytorchjob": _pytorchjob,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,10 @@ from primus.errors import UsageError
 Kind = Literal["job", "jobset", "pytorchjob"]
 
 AMD_GPU = "amd.com/gpu"
+
+_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+
+_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 _RESOURCE = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9._-]+")
 
@@ -91,6 +95,22 @@ def parse_resource(option: str, text: str) -> tuple[str, int]:
     if not _RESOURCE.fullmatch(name) or (sign and not count.isdecimal()):
         raise UsageError(f"{option} {text!r}: expected a resource such as rdma/hca_shared_devices=1")
     return name, int(count) if sign else 1
+
+
+def require_labels(labels: Mapping[str, str]) -> None:
+    """Kubernetes is stricter with labels than a Primus-SaFE server."""
+    for key, value in labels.items():
+        prefix, _, name = key.rpartition("/")
+        if not _LABEL.fullmatch(name) or (prefix and (not _PREFIX.fullmatch(prefix) or len(prefix) > 253)):
+            raise UsageError(
+                f"--label {key!r}: on a cluster, a label's key is at most 63 letters, digits, `-`, `_` and `.`, with "
+                "or without a domain and `/` before them"
+            )
+        if value and not _LABEL.fullmatch(value):
+            raise UsageError(
+                f"--label {key}={value!r}: on a cluster, a label's value is at most 63 letters, digits, `-`, `_` and "
+                "`.`, the first and the last one a letter or digit"
+            )
 
 
 def require_distinct_paths(volumes: Sequence[Volume]) -> None:

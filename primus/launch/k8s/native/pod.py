@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from primus.launch.k8s.native.options import AMD_GPU, ClusterOptions, Volume
@@ -11,18 +12,25 @@ CONTAINER = "pytorch"
 """The name that a PyTorchJob expects."""
 
 RUN_LABEL = "primus.amd.com/run"
+USER_LABEL = "primus.amd.com/user"
 MANAGED = {"app.kubernetes.io/name": "primus", "app.kubernetes.io/managed-by": "primus"}
 
 PORT = 29500
 """Of the rendezvous. A pod has its network to itself; with the node's, the port is made from the run's name."""
 
-TOKEN_KEY = "HF_TOKEN"
-
 _FOLDER = "/etc/primus"
 
 
 def labels(workload: Workload, id: str) -> dict[str, str]:
-    return {**workload.labels, **MANAGED, RUN_LABEL: id}
+    found = {**workload.labels, **MANAGED, RUN_LABEL: id}
+    if user := label_value(workload.user):
+        found[USER_LABEL] = user
+    return found
+
+
+def label_value(text: str) -> str:
+    """`text` as far as a label can hold it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63].strip("-._")
 
 
 def pod_template(
@@ -31,13 +39,12 @@ def pod_template(
     *,
     id: str,
     master: str | None,
-    token: bool,
     restart: str | None = "Never",
 ) -> dict[str, Any]:
     """A pod of run `id`; `master` is the address of the first one, None where the controller says it."""
     spec: dict[str, Any] = {
         "subdomain": id,
-        "containers": [_container(workload, options, id=id, master=master, token=token)],
+        "containers": [_container(workload, options, id=id, master=master)],
         "volumes": _volumes(workload, options, id),
         "terminationGracePeriodSeconds": 300,  # for a last checkpoint
     }
@@ -61,9 +68,7 @@ def port_of(id: str, options: ClusterOptions) -> int:
     return PORT if not options.host_network else 20000 + sum(id.encode()) * 7919 % 10000
 
 
-def _container(
-    workload: Workload, options: ClusterOptions, *, id: str, master: str | None, token: bool
-) -> dict[str, Any]:
+def _container(workload: Workload, options: ClusterOptions, *, id: str, master: str | None) -> dict[str, Any]:
     resources: dict[str, Any] = {
         "cpu": str(workload.cpu),
         "memory": workload.memory,
@@ -75,7 +80,7 @@ def _container(
         "name": CONTAINER,
         "image": workload.image,
         "command": ["/bin/sh", f"{_FOLDER}/run.sh"],
-        "env": _environment(workload, options, id=id, master=master, token=token),
+        "env": _environment(workload, options, id=id, master=master),
         "resources": {"limits": resources, "requests": dict(resources)},
         "volumeMounts": _mounts(workload, options),
     }
@@ -87,9 +92,7 @@ def _container(
     return container
 
 
-def _environment(
-    workload: Workload, options: ClusterOptions, *, id: str, master: str | None, token: bool
-) -> list[dict[str, Any]]:
+def _environment(workload: Workload, options: ClusterOptions, *, id: str, master: str | None) -> list[dict[str, Any]]:
     values = {
         "NNODES": str(workload.replicas),
         "GPUS_PER_NODE": str(workload.gpu or 1),
@@ -99,10 +102,9 @@ def _environment(
     if master is not None:
         values |= {"MASTER_ADDR": master, "MASTER_PORT": str(port_of(id, options))}
     variables: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]
-    if token:
-        secret = {"secretKeyRef": {"name": id, "key": TOKEN_KEY}}
-        variables.append({"name": TOKEN_KEY, "valueFrom": secret})
-    return variables
+    return variables + [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": id, "key": name}}} for name in workload.tokens
+    ]
 
 
 def _volumes(workload: Workload, options: ClusterOptions, id: str) -> list[dict[str, Any]]:

@@ -10,15 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from primus.errors import ServiceError, UsageError
-from primus.launch.k8s.http import Http, NotFoundError
+from primus.launch.k8s.http import Http, NotFoundError, RefusedError
+from primus.launch.k8s.listing import Filters, select
 from primus.launch.k8s.native import words
 from primus.launch.k8s.native.cluster import ClusterApi
 from primus.launch.k8s.native.config import Cluster
-from primus.launch.k8s.native.manifests import QUEUE, Manifest, main_manifest, owned_manifests
-from primus.launch.k8s.native.options import AMD_GPU, ClusterOptions
-from primus.launch.k8s.native.pod import TOKEN_KEY
-from primus.launch.k8s.rows import NodeRow, Pod, WorkloadRow
-from primus.launch.k8s.target import Filters
+from primus.launch.k8s.native.manifests import manifests
+from primus.launch.k8s.native.options import ClusterOptions
+from primus.launch.k8s.rows import NodeRow, Pod, WorkloadRow, require_nodes
 from primus.launch.k8s.workload import Workload
 
 _INTERVAL = 2.0
@@ -28,8 +27,8 @@ _INTERVAL = 2.0
 class ClusterTarget:
     """One namespace of one cluster. `options` say how pods are made."""
 
-    def __init__(self, cluster: Cluster, options: ClusterOptions) -> None:
-        self._http = Http(cluster.endpoint)
+    def __init__(self, cluster: Cluster, options: ClusterOptions, close: Callable[[], None]) -> None:
+        self._http, self._close = Http(cluster.endpoint), close
         self._api = ClusterApi(self._http, cluster.namespace)
         self._options = options
 
@@ -38,6 +37,7 @@ class ClusterTarget:
 
     def __exit__(self, *error: object) -> None:
         self._http.__exit__(*error)
+        self._close()
 
     def preview_on_server(self, workload: Workload) -> Any:
         """What the server would make of it: it checks everything and keeps nothing."""
@@ -66,13 +66,7 @@ class ClusterTarget:
         return words.exit_status(answer["workload"], answer["pods"])
 
     def workloads(self, filters: Filters) -> Any:
-        found = [(words.workload_row(run), run) for run in self._api.runs()]
-        found = [(row, run) for row, run in found if _passes(row, filters)]
-        field = filters.sort_by or "created"
-        if field not in WorkloadRow.__slots__:
-            raise UsageError(f"--sort-by {field}: expected one of {', '.join(WorkloadRow.__slots__)}")
-        found.sort(key=lambda pair: getattr(pair[0], field), reverse=filters.order == "desc")
-        return {"items": [run for _, run in found]}
+        return {"items": select(self._api.runs(), words.workload_row, filters)}
 
     def rows(self, answer: Any) -> Sequence[WorkloadRow]:
         return [words.workload_row(run) for run in answer["items"]]
@@ -81,7 +75,7 @@ class ClusterTarget:
         nodes = self._api.nodes()
         try:
             pods: Any = self._api.all_pods()
-        except ServiceError:  # many users may not see the pods of others: then what is free stays unknown
+        except RefusedError:  # many users may not see the pods of others: then what is free stays unknown
             pods = None
         return {"items": nodes, "pods": pods}
 
@@ -90,7 +84,7 @@ class ClusterTarget:
 
     def stop(self, id: str) -> Any:
         run = self._api.find(id)
-        if run["metadata"].get("labels", {}).get(QUEUE):
+        if words.is_queued(run):
             raise UsageError(f"{id} waits in a queue of Kueue, which would start it again; use `primus k8s delete`")
         return self._api.suspend(run)
 
@@ -127,26 +121,21 @@ class ClusterTarget:
             return True
 
     def _resolved(self, workload: Workload) -> ClusterOptions:
-        """With the name under which this cluster's nodes offer GPUs."""
-        if self._options.gpu_resource or not workload.gpu:
+        """With the name under which this cluster's nodes offer GPUs. The nodes asked for must exist."""
+        unknown = bool(workload.gpu) and self._options.gpu_resource is None
+        if not unknown and not workload.nodes:
             return self._options
         try:
-            found = words.gpu_resource(self._api.nodes())
-        except ServiceError:  # nodes are not for everybody to see
-            found = AMD_GPU
+            nodes = self._api.nodes()
+        except RefusedError:  # nodes are not for everybody to see
+            return self._options
+        require_nodes(workload.nodes, words.node_rows(nodes, None))
+        if not unknown:
+            return self._options
+        found = words.gpu_resource(nodes)
         if found is None:
             raise ServiceError(f"no node of this cluster offers {' or '.join(words.GPU_RESOURCES)}; see --gpu-resource")
         return replace(self._options, gpu_resource=found)
-
-
-def manifests(workload: Workload, options: ClusterOptions) -> tuple[Manifest, list[Manifest]]:
-    """The object that runs it, and those that go with it. The token is in a secret of its own, nowhere else. Pure."""
-    variables = dict(workload.environment)
-    token = variables.pop(TOKEN_KEY, None)
-    plain = replace(workload, environment=variables)
-    id = f"{workload.name}-{workload.suffix}"
-    main = main_manifest(plain, options, id=id, token=token is not None)
-    return main, owned_manifests(plain, id=id, token=token)
 
 
 class _Reader:
@@ -194,12 +183,3 @@ def _show_for(seconds: float, shown: queue.SimpleQueue[tuple[str, str]], show: C
             show(*shown.get(timeout=left))
         except queue.Empty:
             return
-
-
-def _passes(row: WorkloadRow, filters: Filters) -> bool:
-    return (
-        filters.user in (None, row.user)
-        and (filters.phase is None or row.phase in filters.phase.split(","))
-        and (filters.since is None or row.created >= filters.since)
-        and (filters.until is None or row.created <= filters.until)
-    )

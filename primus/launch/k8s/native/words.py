@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from primus.launch.k8s.native.manifests import EXPERIMENT
+from primus.launch.k8s.native.manifests import EXPERIMENT, QUEUE
 from primus.launch.k8s.native.options import AMD_GPU
-from primus.launch.k8s.native.pod import CONTAINER, RUN_LABEL
+from primus.launch.k8s.native.pod import CONTAINER, RUN_LABEL, USER_LABEL
 from primus.launch.k8s.rows import NodeRow, Pod, WorkloadRow
 
 GPU_RESOURCES = (AMD_GPU, "nvidia.com/gpu")
@@ -91,16 +91,16 @@ def phase_of(workload: Mapping[str, Any]) -> str:
         return "Succeeded"
     if "Failed" in true:
         return "Failed"
-    if is_suspended(workload):
-        return "Stopped"
+    if _is_suspended(workload):  # Kueue keeps what waits in a queue like this
+        return "Pending" if is_queued(workload) else "Stopped"
     if status.get("active") or "Running" in true or _is_active(status):
         return "Running"
     return "Pending"
 
 
-def is_suspended(workload: Mapping[str, Any]) -> bool:
-    spec = workload["spec"]
-    return bool(spec.get("suspend") or spec.get("runPolicy", {}).get("suspend"))
+def is_queued(workload: Mapping[str, Any]) -> bool:
+    """Whether Kueue decides when it runs."""
+    return QUEUE in (workload["metadata"].get("labels") or {})
 
 
 def workload_row(workload: Mapping[str, Any]) -> WorkloadRow:
@@ -113,10 +113,10 @@ def workload_row(workload: Mapping[str, Any]) -> WorkloadRow:
         id=about["name"],
         name=about.get("annotations", {}).get(EXPERIMENT, ""),
         phase=phase_of(workload),
-        message=str(failed[0].get("message", "")) if failed else "",
+        message=str(failed[0].get("message", "")) if failed else _waiting(workload),
         replicas=replicas,
         gpus=replicas * gpus,
-        user=about.get("labels", {}).get("primus.amd.com/user", ""),
+        user=about.get("labels", {}).get(USER_LABEL, ""),
         workspace=about.get("namespace", ""),
         created=about.get("creationTimestamp", ""),
         ended=workload.get("status", {}).get("completionTime", ""),
@@ -180,6 +180,17 @@ def _pods_of_spec(workload: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
     if "replicatedJobs" in spec:
         spec = spec["replicatedJobs"][0]["template"]["spec"]
     return spec["completions"], spec["template"]
+
+
+def _is_suspended(workload: Mapping[str, Any]) -> bool:
+    spec = workload["spec"]
+    return bool(spec.get("suspend") or spec.get("runPolicy", {}).get("suspend"))
+
+
+def _waiting(workload: Mapping[str, Any]) -> str:
+    if phase_of(workload) != "Pending" or not is_queued(workload):
+        return ""
+    return f"waits in the queue {workload['metadata']['labels'][QUEUE]} of Kueue"
 
 
 def _is_active(status: Mapping[str, Any]) -> bool:

@@ -62,7 +62,7 @@ class Access:
     def endpoint(self) -> Endpoint:
         return Endpoint(
             url=self.url.rstrip("/").removesuffix(PREFIX) + PREFIX,
-            token=self.token,
+            authorization=lambda: f"Bearer {self.token}" if self.token else None,
             verify=self.ca_file or True,
             timeout=self.timeout,
             server="Primus-SaFE server",

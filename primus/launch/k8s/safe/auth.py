@@ -22,8 +22,8 @@ def find_token(url: str, token_file: Path | None, environ: Mapping[str, str]) ->
     """The named file's content, else the variable's, else what a login left behind; None asks without one."""
     if token_file is not None:
         return _read_file(token_file)
-    if environ.get(KEY_VARIABLE):
-        return environ[KEY_VARIABLE]
+    if environ.get(KEY_VARIABLE, "").strip():
+        return _one_word(environ[KEY_VARIABLE], KEY_VARIABLE)
     kept = _kept(logins_file(environ)).get(_server(url))
     if kept is None:
         return None
@@ -56,15 +56,21 @@ def logins_file(environ: Mapping[str, str]) -> Path:
 
 def _read_file(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8")
         mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         raise MissingError(f"--token-file {path}: it can't be read ({error})") from None
-    if not text or len(text.split()) != 1:
-        raise MissingError(f"--token-file {path}: expected one line with an API key or token")
+    token = _one_word(text, f"--token-file {path}")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         print(f"Warning: other users can read {path}; chmod 600 it", file=sys.stderr)
-    return text
+    return token
+
+
+def _one_word(text: str, source: str) -> str:
+    """What can stand in a header; a message must not show it."""
+    if len(text.split()) != 1 or not text.isascii():
+        raise MissingError(f"{source}: expected one line with an API key or token")
+    return text.strip()
 
 
 def _kept(path: Path) -> dict[str, Any]:

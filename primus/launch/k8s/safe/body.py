@@ -28,17 +28,16 @@ def create_body(workload: Workload, workspace: str, *, timeout_in_hours: bool = 
         "images": [workload.image] * len(pods),
         "resource": pod_resources(workload, workload.replicas),
         "resources": pods,
-        "env": dict(workload.environment),
+        "env": {**workload.environment, **workload.tokens},
         "maxRetry": workload.max_retry,
         "ttlSecondsAfterFinished": workload.ttl,
     }
-    labels = dict(workload.labels)
+    if workload.labels:  # those called `customerLabels` are what a node must have
+        body["labels"] = dict(workload.labels)
     if workload.nodes:
         body["specifiedNodes"] = list(workload.nodes)
         if len(workload.nodes) == 1:  # all that a server of June 2025 understands
-            labels["kubernetes.io/hostname"] = workload.nodes[0]
-    if labels:
-        body["customerLabels"] = labels
+            body["customerLabels"] = {"kubernetes.io/hostname": workload.nodes[0]}
     if workload.priority is not None:
         body["priority"] = workload.priority
     if workload.timeout is not None:

@@ -3,15 +3,15 @@ server's own objects, which answers.py reads."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-from primus.errors import ServiceError, UsageError, did_you_mean
-from primus.launch.k8s.http import Http, NotFoundError, PassingError
-from primus.launch.k8s.safe.answers import exit_status, node_row, pods_of, text
+from primus.errors import ServiceError, UsageError
+from primus.launch.k8s.http import Http, PassingError, RefusedError
+from primus.launch.k8s.rows import require_nodes
+from primus.launch.k8s.safe.answers import node_row, text
 from primus.launch.k8s.safe.body import create_body
 from primus.launch.k8s.workload import Workload, require_name
 
@@ -22,6 +22,11 @@ _AT_ONCE = 8
 """Pages that are on their way at a time."""
 
 _CREATE_TRIES = 4
+
+_LOOKS = (0.5, 1.0, 2.0)
+"""Seconds before each look for a workload whose answer was lost: lists follow what happens with some delay."""
+
+_LIST = ("totalCount", "items")
 
 
 class Safe:
@@ -37,32 +42,32 @@ class Safe:
         pause = 0.5
         for remaining in reversed(range(_CREATE_TRIES)):
             try:
-                return dict(self._http.once("POST", "/workloads", body=body))
+                answer = self._http.once("POST", "/workloads", body=body)
+                return self._http.require("POST", "/workloads", answer, ("workloadId",))
             except PassingError as error:
-                self._http.pause(error, pause)  # also a server that is slow gets the time to finish
-                pause *= 2
-                there = self._created(workload, workspace) if error.arrived else None
+                there = self._created(error, workload, workspace) if error.arrived else None
                 if there is not None:
                     return {"workloadId": there}
                 if not remaining:
                     raise ServiceError(f"{error} (tried {_CREATE_TRIES} times; no such workload is there)") from error
+                self._http.pause(error, pause)
+                pause *= 2
         raise AssertionError("unreachable")
 
     def get(self, id: str) -> dict[str, Any]:
-        return self._http.get(_path("workloads", id))
+        return self._http.get(_path("workloads", id), having=("workloadId",))
 
-    def workloads(self, filters: Mapping[str, str | None]) -> dict[str, Any]:
-        """All workloads that the filters let through, as the server shows a page: `totalCount` and `items`."""
-        items = list(self._pages("/workloads", filters, key="workloadId"))
-        return {"totalCount": len(items), "items": items}
+    def workloads(self, filters: Mapping[str, str | None]) -> list[dict[str, Any]]:
+        """All workloads that the filters let through, in the server's order."""
+        return list(self._pages("/workloads", filters, key="workloadId"))
 
     def nodes(self, filters: Mapping[str, str | None]) -> dict[str, Any]:
-        answer = self._http.get("/nodes", {**filters, "limit": -1})
-        items = answer.get("items") or []
+        items = _items(self._http.get("/nodes", {**filters, "limit": -1}, having=_LIST))
         return {"totalCount": len(items), "items": items}
 
     def workspaces(self) -> dict[str, Any]:
-        return self._http.get("/workspaces")
+        answer = self._http.get("/workspaces", having=_LIST)
+        return {**answer, "items": _items(answer)}
 
     def stop(self, id: str) -> Any:
         return self._http.again("POST", _path("workloads", id, "stop")) or {}
@@ -74,74 +79,63 @@ class Safe:
 
     def logs(self, id: str, pod: str, *, lines: int) -> list[str]:
         """The last lines of a pod."""
-        answer = self._http.get(_path("workloads", id, "pods", pod, "logs"), {"tailLines": lines})
-        return [str(line) for line in answer.get("logs") or ()]
+        path = _path("workloads", id, "pods", pod, "logs")
+        answer = self._http.get(path, {"tailLines": lines}, having=("logs",))
+        return [str(line) for line in answer["logs"] or ()]
 
     def _pages(self, path: str, filters: Mapping[str, str | None], *, key: str) -> Iterator[dict[str, Any]]:
         """Each item once, in the server's order, though the list may move while its pages are read."""
-        first = self._http.get(path, {**filters, "limit": PAGE, "offset": 0})
+
+        def page(offset: int) -> dict[str, Any]:
+            return self._http.get(path, {**filters, "limit": PAGE, "offset": offset}, having=_LIST)
+
+        first = page(0)
         offsets = range(PAGE, int(first.get("totalCount") or 0), PAGE)
         seen: set[str] = set()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            rest = pool.map(lambda offset: self._http.get(path, {**filters, "limit": PAGE, "offset": offset}), offsets)
-            for page in (first, *rest):
-                for item in page.get("items") or ():
+            for each in (first, *pool.map(page, offsets)):
+                for item in _items(each):
                     if text(item, key) not in seen:
                         seen.add(text(item, key))
                         yield item
 
-    def _created(self, workload: Workload, workspace: str) -> str | None:
+    def _created(self, error: PassingError, workload: Workload, workspace: str) -> str | None:
         """Id of the workload that a request with this marker made."""
-        found = self.workloads({"workspaceId": workspace, "description": workload.marker, "userName": workload.user})
-        ids = [text(each, "workloadId") for each in found["items"] if workload.marker in text(each, "description")]
-        return ids[0] if ids else None
+        for seconds in _LOOKS:
+            self._http.pause(error, seconds)
+            for each in self.workloads({"workspaceId": workspace, "description": workload.marker}):
+                if workload.marker in text(each, "description"):
+                    return text(each, "workloadId")
+        return None
 
     def _check_place(self, workload: Workload) -> bool:
         """Whether the server counts as that of June 2025. The nodes asked for must exist."""
         if not workload.nodes and workload.timeout is None:
             return False
-        items = self.nodes({})["items"]
-        old = bool(items) and not any("nodeId" in item for item in items)
-        rows = [node_row(item) for item in items]
-        names = {name for row in rows for name in (row.name, row.id)}
-        unknown = [node for node in workload.nodes if node not in names]
-        if unknown:
-            raise ServiceError(
-                "\n".join(f"--nodelist: there is no node {node}.{did_you_mean(node, names)}" for node in unknown)
-            )
+        try:
+            items = self.nodes({})["items"]
+        except RefusedError:  # a server that asks who may see its nodes is a later one, and judges them itself
+            return False
+        require_nodes(workload.nodes, [node_row(item) for item in items])
+        old = self._is_old(items)
         if old and len(workload.nodes) > 1:
             raise UsageError("--nodelist: this server is of June 2025, which can pin a workload to one node only")
         return old
 
-
-def follow(
-    safe: Safe, id: str, pod: str | None, *, lines: int, show: Callable[[str, str], None], interval: float = 2.0
-) -> None:
-    """Show new lines of one pod or all until the workload has ended. The API has no stream: the tail is read again and
-    again."""
-    last: dict[str, list[str]] = {}
-    over = False
-    while not over:
-        workload = safe.get(id)
-        over = exit_status(workload) is not None  # then one last reading, so that nothing is missed
-        for name in [each.name for each in pods_of(workload) if pod in (None, each.name)]:
-            try:
-                tail = safe.logs(id, name, lines=lines)
-            except NotFoundError:  # it has not started yet, or is gone
-                continue
-            for line in new_lines(last.get(name, []), tail):
-                show(name, line)
-            last[name] = tail
-        if not over:
-            time.sleep(interval)
+    def _is_old(self, nodes: list[dict[str, Any]]) -> bool:
+        """June 2025 has other names for some fields; where there are no nodes to see, a workload may tell."""
+        if nodes:
+            return not any("nodeId" in item for item in nodes)
+        found = _items(self._http.get("/workloads", {"limit": 1}, having=_LIST))
+        return bool(found) and "workspaceId" not in found[0]
 
 
-def new_lines(before: list[str], now: list[str]) -> list[str]:
-    """What a tail shows that the one before did not: both overlap, unless more lines came than a tail holds."""
-    for start in range(max(0, len(before) - len(now)), len(before)):
-        if before[start:] == now[: len(before) - start]:
-            return now[len(before) - start :]
-    return now
+def _items(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of a list; June 2025 leaves the field out when there are none."""
+    items = answer.get("items") or []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ServiceError("the server's list is none of objects, so this is no Primus-SaFE server")
+    return items
 
 
 def _path(*parts: str) -> str:

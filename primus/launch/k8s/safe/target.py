@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from primus.launch.k8s.http import Http
+from primus.launch.k8s.listing import Filters, select
 from primus.launch.k8s.rows import NodeRow, Pod, WorkloadRow
 from primus.launch.k8s.safe import answers
 from primus.launch.k8s.safe.access import Access
 from primus.launch.k8s.safe.body import create_body
-from primus.launch.k8s.safe.client import Safe, follow
-from primus.launch.k8s.target import Filters
+from primus.launch.k8s.safe.client import Safe
+from primus.launch.k8s.safe.follow import follow
 from primus.launch.k8s.workload import Workload, require_name
 
 
@@ -51,17 +53,18 @@ class SafeTarget:
         return answers.exit_status(answer)
 
     def workloads(self, filters: Filters) -> Any:
-        return self._safe.workloads(
+        """As the server shows a page. What it can't filter, because it is old, is left out here."""
+        found = self._safe.workloads(
             {
                 "workspaceId": self._workspace,
                 "userName": filters.user,
                 "phase": filters.phase,
-                "since": filters.since,
-                "until": filters.until,
-                "sortBy": filters.sort_by,
-                "order": filters.order,
+                "since": _moment(filters.since),
+                "until": _moment(filters.until),
             }
         )
+        items = [item for item in select(found, answers.workload_row, filters) if self._is_here(item)]
+        return {"totalCount": len(items), "items": items}
 
     def rows(self, answer: Any) -> Sequence[WorkloadRow]:
         return [answers.workload_row(item) for item in answer["items"]]
@@ -86,3 +89,11 @@ class SafeTarget:
 
     def follow(self, id: str, pod: str | None, *, lines: int, show: Callable[[str, str], None]) -> None:
         follow(self._safe, id, pod, lines=lines, show=show)
+
+    def _is_here(self, item: dict[str, Any]) -> bool:
+        return self._workspace in (None, answers.workload_row(item).workspace)
+
+
+def _moment(time: datetime | None) -> str | None:
+    """As the server reads it."""
+    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%S.000Z")
