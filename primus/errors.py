@@ -24,6 +24,8 @@ class ExitStatus(IntEnum):
     """Something is missing here: a package, a tool, a file, a device, space, a permission."""
     SERVICE = 5
     """A service refused or is unreachable."""
+    PARTIAL = 6
+    """A part of it was done, and is kept: some GEMM shapes could not be tuned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

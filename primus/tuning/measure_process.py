@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,16 @@ def measure_in_child(
     timeout: float,
     libraries: Path | None = None,
     environ: Mapping[str, str] = os.environ,
+    started: Callable[[subprocess.Popen[str]], None] = lambda child: None,
 ) -> dict[str, Any] | Failure:
     """A Measurement as JSON, of the first device that `environ` leaves visible. A solution that crashes is left out."""
     skip = list(settings.skip)
+    end = time.monotonic() + timeout
     while True:
         options = {name: getattr(settings, name) for name in settings.__slots__} | {"skip": skip}
         request = {"do": "measure", "gemm": gemm.to_json(), "settings": options}
-        answer = ask(request, timeout=timeout, libraries=libraries, environ=environ)
+        left = max(end - time.monotonic(), 0.0)
+        answer = ask(request, timeout=left, libraries=libraries, environ=environ, started=started)
         if not isinstance(answer, Failure):
             crashed = {str(index): "it crashed" for index in skip}
             found: dict[str, Any] = answer["measurement"]
@@ -67,21 +71,24 @@ def ask(
     timeout: float,
     libraries: Path | None = None,
     environ: Mapping[str, str] = os.environ,
+    started: Callable[[subprocess.Popen[str]], None] = lambda child: None,
 ) -> dict[str, Any] | Failure:
-    """Send one request (`describe`, `measure`, `choose`) to a new child and wait for its answer."""
+    """Send one request (`describe`, `measure`, `choose`) to a new child and wait for its answer. `started` gets the
+    process; what it raises ends that."""
     text = json.dumps({**request, "libraries": str(libraries) if libraries else None})
     command = [sys.executable, "-m", "primus.tuning.child"]
     environment = {**environ, PARENT_VARIABLE: str(os.getpid())}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment) as child:
         try:
+            started(child)
             out, err = child.communicate(text, timeout=timeout)
         except subprocess.TimeoutExpired:
             child.kill()
             out, _ = child.communicate()
             trying = _trying(out)
             during = "" if trying is None else f", while solution {trying} ran"
-            return Failure(kind="timeout", message=f"no answer within {timeout:g} s{during}", trying=trying)
+            return Failure(kind="timeout", message=f"no answer within {timeout:.3g} s{during}", trying=trying)
         except BaseException:  # interrupted: do not wait for it
             child.kill()
             raise

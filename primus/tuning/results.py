@@ -104,7 +104,11 @@ def rows_of(winners: Iterable[Winner], generation: Generation) -> tuple[list[Row
             continue
         rows.append(row)
         serves[winner.gemm.key(generation)].append(winner)
-    notes += [_collision(each) for each in serves.values() if len({one.solution_index for one in each}) > 1]
+    notes += [
+        describe_shared([one.gemm for one in each])
+        for each in serves.values()
+        if len({one.solution_index for one in each}) > 1
+    ]
     return rows, notes
 
 
@@ -143,11 +147,21 @@ def merge_results(parts: Sequence[Results], calls: Mapping[Gemm, int] | None = N
     for gemm, row in ordered:
         sharing[row.key].append((gemm, row))
     notes = [
-        _shared([gemm for gemm, _ in each])
+        describe_shared([gemm for gemm, _ in each])
         for each in sharing.values()
         if len({row.solution_index for _, row in each}) > 1
     ]
     return [row for _, row in ordered], notes
+
+
+def describe_shared(gemms: Sequence[Gemm], *, served: bool = True) -> str:
+    """What a user should know of problems with one key; the last one is the heaviest, and has a row when `served`."""
+    differing = "; ".join(_apart(gemm, gemms[-1]) for gemm in gemms[:-1])
+    if not served:
+        fate = "none of them gets a row, since the heaviest does best with the library's own choice"
+    else:
+        fate = "all of them get the kernel of the heaviest, where that fits"
+    return f"{gemms[-1].title}: {len(gemms)} problems that hipBLASLt can't tell apart by its file; {fate} ({differing})"
 
 
 def _report(results: Results, line: int, message: str) -> None:
@@ -242,19 +256,6 @@ def _values(winner: Winner) -> dict[str, str]:
         "solution_name": winner.name,
     }
     return {name: str(value) for name, value in values.items()}
-
-
-def _collision(winners: Sequence[Winner]) -> str:
-    return _shared([winner.gemm for winner in winners])
-
-
-def _shared(gemms: Sequence[Gemm]) -> str:
-    """The last one is the heaviest."""
-    differing = "; ".join(_apart(gemm, gemms[-1]) for gemm in gemms[:-1])
-    return (
-        f"{gemms[-1].title}: {len(gemms)} problems that hipBLASLt can't tell apart by its file; all of them get the "
-        f"kernel of the heaviest, where that fits ({differing})"
-    )
 
 
 def _apart(gemm: Gemm, other: Gemm) -> str:

@@ -8,7 +8,7 @@ __all__ = ["DEFAULT_TIME_LIMIT", "DEFAULT_WORKSPACE", "RESULTS_NAME", "Outcome",
 
 
 def run(request: TuneRequest) -> Outcome:
-    """Tune, with progress on stderr. Raises PrimusError for what can't even begin; what fails later is in the outcome."""
+    """Tune, with progress on stderr. Raises PrimusError for what can't even begin; the outcome has later failures."""
     from primus.tuning.tune.tuner import Tuner
 
     return Tuner(request).run()
