@@ -74,5 +74,5 @@ def refuse_other_model(place: Place, backend: Backend, experiment: Experiment, *
     """Warnings, where it is forced; MissingError for shapes of another model otherwise."""
     reason = other_model(place, backend, experiment)
     if reason is not None and not force:
-        raise MissingError(f"{reason}; --force takes them as they are.")
+        raise MissingError(f"{reason}; --tune-force (--force of primus tune) takes them as they are.")
     return [] if reason is None else [reason]

@@ -105,8 +105,8 @@ class Use(Stage):
             named = ", ".join(proof.missed[:3])
             warnings.append(f"{len(proof.missed)} of {proof.asked} GEMMs miss their row ({named}): {proof.reason}")
         if refusals and not self._force:
-            ignored = "--force trains all the same, with what the library does not ignore"
-            raise MissingError("\n".join([*refusals, f"{ignored}."]))
+            forced = "--tune-force (--force of primus tune) trains all the same, without what the library ignores."
+            raise MissingError("\n".join([*refusals, forced]))
         for line in [*(f"forced: {each}" for each in refusals), *warnings]:
             print(f"Warning: stage 3: {line}", file=sys.stderr)
 

@@ -3,17 +3,33 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from primus.commands import options
+from primus.commands.tune import run
+from primus.commands.tune.given import (
+    PASSED_ON,
+    TARGETS,
+    Also,
+    Engine,
+    Force,
+    Fresh,
+    Gpus,
+    MaxWorkspace,
+    Rocm,
+    Steps,
+    Target,
+    TimeLimit,
+    Wish,
+)
 from primus.errors import UsageError, did_you_mean
 
 STAGES = {"1": (1,), "2": (2,), "3": (3,), "all": (1, 2, 3)}
-TARGETS = ("local", "slurm", "k8s")
 MORE = "primus.tune.more"
 """Where the context keeps what stands after `--`."""
 
@@ -36,7 +52,7 @@ def tune(
         str | None,
         typer.Option(metavar="1|2|3|all", help="1 dumps the shapes, 2 tunes them, 3 trains with the tuned kernels."),
     ] = None,
-    target: Annotated[str, typer.Option(metavar="local|slurm|k8s", help="Where the stages run.")] = "local",
+    target: Target = "local",
     exp: options.OptionalExp = None,
     backend: options.BackendName = None,
     sets: options.Sets = None,
@@ -49,15 +65,15 @@ def tune(
     container: options.ContainerRuntime = None,
     privileged: options.ContainerPrivileged = False,
     mounts: options.ContainerMounts = None,
-    train_iters: Annotated[
-        int, typer.Option(envvar="PRIMUS_TUNE_ITERS", min=1, metavar="N", help="Steps of stage 1.")
-    ] = 5,
-    force: Annotated[
-        bool, typer.Option("--force", help="Take files made for another model, GPU or hipBLASLt build.")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Repeat what is done already; earlier files are set aside.")
-    ] = False,
+    train_iters: Steps = 5,
+    engine: Engine = None,
+    gpus: Gpus = None,
+    time_limit: TimeLimit = None,
+    max_workspace: MaxWorkspace = None,
+    also: Also = None,
+    rocm: Rocm = None,
+    force: Force = False,
+    fresh: Fresh = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Tune the GEMM kernels of AMD GPUs (hipBLASLt) for an experiment, in three stages.
@@ -74,7 +90,26 @@ def tune(
         raise UsageError(f"--target {target}: expected one of {', '.join(TARGETS)}.{did_you_mean(target, TARGETS)}")
     if exp is None:
         raise UsageError("--exp FILE is missing: the experiment to tune for")
-    raise UsageError(f"stages {chosen} on {target}: not yet {sys.argv[0]}")
+    wish = Wish(
+        exp=exp,
+        options=_given(context),
+        variables=_variables(
+            PRIMUS_TUNE_ITERS=train_iters if _is_given(context, "train_iters") else None,
+            PRIMUS_TUNE_FORCE=1 if force else None,
+            PRIMUS_TUNE_FRESH=1 if fresh else None,
+            PRIMUS_TUNE_ENGINE=engine,
+            PRIMUS_TUNE_GPUS=gpus,
+            PRIMUS_TUNE_TIME_LIMIT=time_limit,
+            PRIMUS_TUNE_WORKSPACE=max_workspace,
+            PRIMUS_TUNE_ALSO=",".join(also or ()),
+            PRIMUS_TUNE_ROCM=None if rocm is None else Path(os.path.abspath(rocm)),
+        ),
+        more=tuple(context.meta[MORE]),
+        steps=train_iters,
+        fresh=fresh,
+        dry_run=dry_run,
+    )
+    raise typer.Exit(run.TARGETS[target](wish, chosen))
 
 
 def _stages(stage: str | None) -> tuple[int, ...]:
@@ -82,3 +117,17 @@ def _stages(stage: str | None) -> tuple[int, ...]:
         return STAGES[stage]
     expected = f"expected {', '.join(STAGES)}"
     raise UsageError(f"--stage is missing: {expected}" if stage is None else f"--stage {stage}: {expected}")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Options of training from the command line; those from variables reach the other command by themselves."""
+    return {name: context.params[name] for name in PASSED_ON if _is_given(context, name)}
+
+
+def _variables(**values: Any) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items() if value}
