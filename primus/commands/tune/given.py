@@ -85,6 +85,6 @@ def words(options: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     """Options as they stand on a command line."""
     found: list[str] = []
     for name, value in options.items():
-        for each in value if isinstance(value, list) else [value]:
+        for each in value if isinstance(value, (list, tuple)) else [value]:
             found += [names[name]] if each is True else [names[name], str(each)]
     return found
