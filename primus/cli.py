@@ -25,6 +25,7 @@ COMMANDS = {
     "tune": ("primus.commands.tune", "Tune the GEMM kernels of AMD GPUs for an experiment."),
     "config": ("primus.commands.config", "Show and check experiments."),
     "runs": ("primus.commands.runs", "Look back at runs: list, show, compare, clean."),
+    "report": ("primus.commands.report", "Make a page about runs: curves, what ran, what differs."),
     "models": ("primus.commands.models", "List the model presets."),
     "k8s": ("primus.commands.k8s", "Train on Kubernetes."),
     "data": ("primus.commands.data", "Prepare training data."),

@@ -27,15 +27,16 @@ class Difference:
     """One for each run; empty where a run has none."""
 
 
-def compare(runs: Sequence[Path]) -> list[Difference]:
-    """All differences between these runs, then their results side by side."""
+def compare(runs: Sequence[Path], series: Sequence[Series] | None = None) -> list[Difference]:
+    """All differences between these runs, then their results side by side. `series` are theirs, where they have
+    been read already."""
     experiments = [flat(_read_yaml(run / "experiment.yaml")) for run in runs]
     manifests = [
         {name: value for name, value in flat(_read_json(run / "manifest.json")).items() if not _is_skipped(name)}
         for run in runs
     ]
     differences = [*_differences("experiment", experiments), *_differences("manifest", manifests)]
-    return differences + list(_results([read_series(run / "metrics.jsonl") for run in runs]))
+    return differences + list(_results(series or [read_series(run / "metrics.jsonl") for run in runs]))
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -38,7 +38,8 @@ def test_a_series_counts_what_it_can_not_read_and_keeps_evaluations_apart(worksp
 
     series = read_series(run / "metrics.jsonl")
 
-    assert (series.steps, series.damaged) == ([1, 2, 3], 1)
-    assert series.values("loss") == [3.0, 2.0]
+    assert (list(series.steps), series.damaged) == ([1, 2, 3], 1)
+    assert list(series.values("loss")) == [3.0, 2.0]
+    assert list(series.broken["loss"]) == [1]
     assert [each["valid_loss"] for each in series.evaluations] == [9.0]
     assert (series.at("loss", 1), series.at("loss", 99), series.at("loss", 0)) == (3.0, 2.0, None)
