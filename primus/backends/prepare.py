@@ -1,4 +1,5 @@
-"""From the command line's words to a checked experiment and its backend. Commands call it."""
+"""From the command line's words to a checked experiment and its backend. Commands and the Python
+interface call it."""
 
 from __future__ import annotations
 
@@ -56,6 +57,11 @@ def prepare(
     if framework is not None:
         registry.get(framework, Origin(kind="option", name=f"--backend {framework}"))
     loaded = load(exp, sets=sets, framework=framework, environ=environ, cache=cache)
+    return judge(loaded, resources=resources, environ=environ)
+
+
+def judge(loaded: Experiment, *, resources: Resources | None = None, environ: Mapping[str, str]) -> Prepared:
+    """Check an experiment that was loaded. Pure."""
     named = loaded.header["framework"]
     installed = registry.get(loaded.framework, named.origin if isinstance(named, Value) else None)
     backend = installed.variant(environ)
