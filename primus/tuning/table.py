@@ -20,7 +20,7 @@ def shapes_table(shapes: Shapes, *, title: str) -> str:
     """The heaviest shapes, and what all of them have in common."""
     total = _total(shapes)
     rows = [
-        [gemm.title, _details(gemm), f"{use.calls:,}", str(use.ranks), f"{gemm.flops * use.calls / total:.1%}"]
+        [gemm.title, details(gemm), f"{use.calls:,}", str(use.ranks), f"{gemm.flops * use.calls / total:.1%}"]
         for gemm, use in shapes.heaviest()[:_MOST_ROWS]
     ]
     lines = [f"{title}: {_summary(shapes)}", ""]
@@ -69,7 +69,7 @@ def _types(shapes: Shapes) -> dict[str, float]:
     return {name: flops / total for name, flops in found.most_common()}
 
 
-def _details(gemm: Gemm) -> str:
+def details(gemm: Gemm) -> str:
     """What a title does not say."""
     words = {
         "bias": gemm.bias_vector,

@@ -124,5 +124,5 @@ def _reason(text: str) -> tuple[str, str]:
         if found := re.search(pattern, text, re.IGNORECASE | re.MULTILINE):
             start = text.rfind("\n", 0, found.start()) + 1
             return kind, text[start:].partition("\n")[0].strip()[:_TEXT_BYTES]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
     return "", lines[-1][:_TEXT_BYTES] if lines and "," not in lines[-1] else ""

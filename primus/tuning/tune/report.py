@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from primus.tuning.gemm import Gemm
+from primus.tuning.table import details
 from primus.tuning.tune.engine import Machine
 from primus.tuning.tune.keep import Decided, Decision
 
 VERSION = 1
+
+_NEEDED = {"hipblaslt", "architecture", "engine", "ended", "counts", "total", "shapes", "notes"}
+_OF_A_SHAPE = {"gemm", "with", "calls", "state", "reason"}
+_OF_A_MEASURED_SHAPE = {"default_us", "tuned_us", "gain", "noise", "share"}
+"""What is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +62,20 @@ def make_report(
     }
 
 
+def read_report(text: str) -> dict[str, Any]:
+    """What as_text wrote. Raises ValueError when it is something else."""
+    found = json.loads(text)
+    if not isinstance(found, dict) or found.get("version") != VERSION:
+        raise ValueError("it is of another version of Primus, or no report")
+    if missing := sorted(_NEEDED - found.keys()):
+        raise ValueError(f"it has no {missing[0]!r}")
+    for shape in found["shapes"]:
+        needed = _OF_A_SHAPE | (_OF_A_MEASURED_SHAPE if "gain" in shape else set())
+        if missing := sorted(needed - shape.keys()):
+            raise ValueError(f"a shape has no {missing[0]!r}")
+    return found
+
+
 def as_text(report: Mapping[str, Any]) -> str:
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
@@ -95,4 +115,11 @@ def _row(decision: Decision, total: float) -> dict[str, Any]:
 
 
 def _untimed(gemm: Gemm, calls: int, state: str, reason: str) -> dict[str, Any]:
-    return {"gemm": gemm.title, "problem": gemm.to_json(), "calls": calls, "state": state, "reason": reason}
+    return {
+        "gemm": gemm.title,
+        "with": details(gemm),
+        "problem": gemm.to_json(),
+        "calls": calls,
+        "state": state,
+        "reason": reason,
+    }

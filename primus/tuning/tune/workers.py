@@ -150,7 +150,7 @@ def log_name(gemm: Gemm) -> str:
 
 
 def make_room(folder: Path) -> None:
-    """Raises OSError when the disk is full: a bench loses its row then without a word, and the shape is not to blame."""
+    """Raises OSError when the disk is full: a bench loses its row then without a word."""
     path = folder / "room"
     try:
         with path.open("wb") as file:
