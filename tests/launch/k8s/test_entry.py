@@ -78,6 +78,7 @@ def test_the_exit_status_is_that_of_the_training(workload, pod, tmp_path):
         {"NNODES": "2", "NODE_RANK": "1"},
         {"PET_NNODES": "2", "PET_NODE_RANK": "1"},
         {"NNODES": "2", "JOB_COMPLETION_INDEX": "1"},
+        {"NNODES": "2", "RANK": "1"},
     ],
 )
 def test_the_place_of_the_pod_is_understood_from_every_controller(place, workload, pod, tmp_path):
@@ -96,6 +97,29 @@ def test_a_single_pod_needs_no_rendezvous(workload, pod, tmp_path):
     found = variables(tmp_path)
     assert (found["NNODES"], found["NODE_RANK"]) == ("1", "0")
     assert not {"MASTER_ADDR", "MASTER_PORT", "GPUS_PER_NODE", "EXP", "BACKEND"} & found.keys()
+
+
+def test_files_of_a_secret_become_variables_that_are_not_set_yet(workload, pod, tmp_path):
+    folder = tmp_path / "secrets" / "team"
+    folder.mkdir(parents=True)
+    files = {"token": "hf_x\n", "WANDB_API_KEY": "a b", "OTHER_KEY": "x", "README.md": "no"}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    script = entry_script(workload(folder=str(tmp_path), secrets=("team",)))
+
+    done = pod(script.replace("/etc/secrets", str(folder.parent)), OTHER_KEY="mine")
+
+    assert done.returncode == 0, done.stderr
+    found = variables(tmp_path)
+    assert (found["HF_TOKEN"], found["WANDB_API_KEY"], found["OTHER_KEY"]) == ("hf_x", "a b", "mine")
+    assert "README.md" not in found
+
+
+def test_a_secret_that_is_empty_changes_nothing(workload, pod, tmp_path):
+    (tmp_path / "secrets" / "team").mkdir(parents=True)
+    script = entry_script(workload(folder=str(tmp_path), secrets=("team", "gone")))
+
+    assert pod(script.replace("/etc/secrets", str(tmp_path / "secrets"))).returncode == 0
 
 
 def test_a_folder_that_the_pod_does_not_have_is_said(workload, pod):
