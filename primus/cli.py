@@ -26,6 +26,7 @@ COMMANDS = {
     "config": ("primus.commands.config", "Show and check experiments."),
     "runs": ("primus.commands.runs", "Look back at runs: list, show, compare, clean."),
     "report": ("primus.commands.report", "Make a page about runs: curves, what ran, what differs."),
+    "doctor": ("primus.commands.doctor", "Examine machines: host, network, measured rates."),
     "models": ("primus.commands.models", "List the model presets."),
     "k8s": ("primus.commands.k8s", "Train on Kubernetes."),
     "data": ("primus.commands.data", "Prepare training data."),
