@@ -60,7 +60,7 @@ class Use(Stage):
         check = check_file(place.results, shapes, library if isinstance(library, Installed) else None)
         proof = None if dry_run or check.refusals else self._prove(shapes, library)
         self._facts = as_facts(check, proof)
-        self._judge(check, proof, [*warnings, *check.warnings])
+        self._judge(check, proof, [*warnings, *_about_determinism(self._experiment), *check.warnings])
         print(_summary(check, proof), flush=True)
 
     def plan(self, job: Job) -> Job:
@@ -116,6 +116,19 @@ def as_in_training(place: Place, environ: Mapping[str, str]) -> dict[str, str]:
     hidden = {*NOT_WITH_A_FILE, LOG_LEVEL, LOG_MASK, LOG_FILE}
     kept = {name: value for name, value in environ.items() if name not in hidden}
     return kept | {OVERRIDE_FILE: os.fspath(place.results)}
+
+
+_DETERMINISTIC = ("deterministic_mode", "debug.deterministic")
+"""Keys of both backends."""
+
+
+def _about_determinism(experiment: Experiment) -> list[str]:
+    chosen = next((key for key in _DETERMINISTIC if (found := experiment.find(key)) and found.data), None)
+    if chosen is None:
+        return []
+    return [
+        f"{chosen} is on, and a tuned kernel may add up in another order each time: compare two runs, or do without"
+    ]
 
 
 def _nothing_gained(place: Place) -> bool:

@@ -173,3 +173,9 @@ def test_no_two_rows_for_a_variable_apply_at_once(accelerator, nnodes, experts):
     job = Job(name="t", backend="t", module="t", resources=resources, run_dir=Path("/r"), experts=experts)
     names = [setting.name for setting in SETTINGS if setting.applies(job)]
     assert len(names) == len(set(names))
+
+
+def test_a_firm_wish_takes_the_place_of_the_users_and_of_the_images_value():
+    wish = Variable(name="HIPBLASLT_LOG_MASK", value="96", reason="r", source="tuning", firm=True)
+    decision = decided({"HIPBLASLT_LOG_MASK": "1"}, [wish], image={"HIPBLASLT_LOG_MASK": "2"})["HIPBLASLT_LOG_MASK"]
+    assert (decision.value, decision.set_by, decision.source) == ("96", None, "tuning")

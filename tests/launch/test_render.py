@@ -78,3 +78,8 @@ def test_the_environment_of_the_launcher_itself_is_left_alone():
     before = dict(os.environ)
     environment(job(environment=(Variable(name="A", value="1", reason="r"),)), os.environ)
     assert dict(os.environ) == before
+
+
+def test_what_a_job_does_without_is_not_inherited_not_even_empty():
+    made = environment(job(without={"HIPBLASLT_TUNING_OVERRIDE_FILE": "r"}), {"HIPBLASLT_TUNING_OVERRIDE_FILE": ""})
+    assert "HIPBLASLT_TUNING_OVERRIDE_FILE" not in made

@@ -95,3 +95,10 @@ def test_the_end_of_its_input_kills_training(start, gone):
 def test_training_finds_primus_first_and_reads_nothing(start):
     process = start("import os, sys; print(os.environ['PYTHONPATH'].split(':')[0], sys.stdin.read() == '')")
     assert process.stdout.readline().split() == [str(SCRIPT.parents[3]), "True"]
+
+
+def test_variables_of_the_image_that_the_job_does_without_are_taken_away(start, monkeypatch):
+    monkeypatch.setenv("HIPBLASLT_LOG_LEVEL", "1")
+    monkeypatch.setenv("PRIMUS_UNSET", "HIPBLASLT_LOG_LEVEL,NOT_SET")
+    process = start("import os; print(sorted({'HIPBLASLT_LOG_LEVEL', 'PRIMUS_UNSET'} & os.environ.keys()))")
+    assert process.stdout.read().strip() == "[]"

@@ -69,3 +69,19 @@ def test_the_file_of_variables_keeps_values_as_they_are():
     text, by_name = split({"A": "x y 'z' \"q\" #", "B": "", "C": "1\n2", "D": "x" * 40_000}, "docker")
     assert text == "A=x y 'z' \"q\" #\nB=\n"
     assert by_name == ["C", "D"]
+
+
+def test_what_a_job_does_without_is_not_passed_and_named_for_the_first_process():
+    job = Job(
+        name="toy",
+        backend="toy",
+        module="toy",
+        without={"HIPBLASLT_LOG_LEVEL": "it silences the dump"},
+        resources=Resources(),
+        run_dir=Path("/out/runs/1"),
+    )
+    found = container_environment(
+        job, {"HOME": "/", "HIPBLASLT_LOG_LEVEL": "2"}, {"HIPBLASLT_LOG_LEVEL": "1"}, "docker"
+    )
+    assert "HIPBLASLT_LOG_LEVEL" not in found
+    assert found["PRIMUS_UNSET"] == "HIPBLASLT_LOG_LEVEL"

@@ -128,6 +128,7 @@ class Announcer:
 
         os.environ["STANDIN_COMPUTE"] = "0"  # the operands are torch's, not the fake device's
         os.environ.pop("STANDIN_DIRECTORY", None)  # many ranks may train on one fake GPU
+        os.environ.pop("STANDIN_FAILURES", None)  # they are planned for the tuning
         folder = Path(os.environ["STANDIN_HOOK"])
         hip = Hip.load(folder)
         self.library = HipblasLt.load(folder)
