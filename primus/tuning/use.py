@@ -99,8 +99,8 @@ def check_file(path: Path, shapes: Shapes | None, library: Installed | None) -> 
     ]
     if check.collisions:
         check.warnings.append(
-            f"{check.collisions} key{'s have' if check.collisions > 1 else ' has'} rows with different kernels: hipBLASLt "
-            "can't tell these problems apart, and takes the last row that fits for all of them"
+            f"{check.collisions} key{'s have' if check.collisions > 1 else ' has'} rows with different kernels: "
+            "hipBLASLt can't tell these problems apart, and takes the last row that fits for all of them"
         )
     if not check.rows:
         check.refusals.append(f"{path} has no row that the library reads")

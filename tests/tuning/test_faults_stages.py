@@ -1,5 +1,5 @@
-"""The faults of the original tuning scripts that concern dumping and training, each with a test that names it; the table
-of docs/tuning.md lists all of them."""
+"""The faults of the original tuning scripts that concern dumping and training, each with a test that names it. The
+table of docs/tuning.md lists all."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from primus.tuning.tune import Outcome, TuneRequest
 
 MEGATRON = registry.get("megatron")
 LINE = (
-    "hipblaslt-bench --api_method c -m {m} -n 32 -k 64 --lda 64 --ldb 64 --ldc {m} --ldd {m}  --stride_a 0 --stride_b 0 "
-    "--stride_c 0 --stride_d 0  --alpha 1.000000 --beta 0.000000 --transA T --transB N --batch_count 1 --scaleA 0 "
+    "hipblaslt-bench --api_method c -m {m} -n 32 -k 64 --lda 64 --ldb 64 --ldc {m} --ldd {m}  --stride_a 0 "
+    "--stride_b 0 --stride_c 0 --stride_d 0  --alpha 1.000000 --beta 0.000000 --transA T --transB N --batch_count 1 --scaleA 0 "
     "--scaleB 0  --a_type bf16_r --b_type bf16_r --c_type bf16_r --d_type bf16_r --scale_type f32_r --bias_type f32_r   "
     "--compute_type f32_r --algo_method index --solution_index 7 --activation_type none \n"
 )
