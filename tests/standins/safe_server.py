@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             return refusal(400, "Primus.00002", "the body is no JSON")
         state.requests.append((f"{method} {path.removeprefix(PREFIX)}", query, body))
-        if (method, path) == ("POST", f"{PREFIX}/login"):
+        if (method, path) == ("POST", f"{PREFIX}/login") and state.generation == NEW:
             return self._login(body)
         if state.keys and self.headers.get("Authorization", "").removeprefix("Bearer ") not in state.keys:
             return refusal(401, "Primus.00009", "the request has no valid credentials")

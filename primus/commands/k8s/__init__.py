@@ -11,7 +11,7 @@ from primus.commands.k8s import create, look
 from primus.commands.k8s.connection import Connection
 from primus.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
 @app.callback(help="Train on Kubernetes: create workloads, look at them, end them.")

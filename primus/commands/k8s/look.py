@@ -82,7 +82,7 @@ def list_(
 def nodes(
     context: typer.Context, workspace: Workspace = None, output: OutputOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the nodes: their GPUs, how many are free, who uses the others."""
+    """List the nodes, their GPUs, and who uses them."""
     with _connection(context).target(workspace) as target:
         answer = target.nodes()
         rows = target.node_rows(answer)
@@ -155,7 +155,9 @@ def wait(
     ] = None,
     interval: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Between two questions.")] = 5.0,
 ) -> None:
-    """Wait for the end of a workload, and exit with its status: 0 when it succeeded, 143 when it was stopped."""
+    """Wait for the end of a workload.
+
+    The exit status is the training's own: 0 when it succeeded, 143 when it was stopped."""
     deadline = None if timeout is None else time.monotonic() + timeout
     phase = ""
     with _connection(context).target() as target:
@@ -174,14 +176,18 @@ def wait(
 
 
 def stop(context: typer.Context, workload_id: WorkloadId) -> None:
-    """End a workload; it stays in the lists, and its checkpoints stay."""
+    """End a workload, and keep it in the lists.
+
+    Its run directory and checkpoints stay."""
     with _connection(context).target() as target:
         target.stop(workload_id)
     print(f"{workload_id}: asked to stop", file=sys.stderr)
 
 
 def delete(context: typer.Context, workload_id: WorkloadId) -> None:
-    """End a workload and take it out of the lists; its checkpoints stay."""
+    """End a workload, and take it out of the lists.
+
+    Its run directory and checkpoints stay."""
     with _connection(context).target() as target:
         target.delete(workload_id)
     print(f"{workload_id}: deleted", file=sys.stderr)
@@ -191,8 +197,9 @@ def login(
     context: typer.Context,
     user: Annotated[str, typer.Option(metavar="NAME", prompt=True, help="Name of the account.")],
 ) -> None:
-    """Log in to a Primus-SaFE server and keep the token. The password is read from the terminal, or from standard
-    input."""
+    """Log in to a Primus-SaFE server.
+
+    The password is read from the terminal, or from standard input. The token is kept for you only."""
     from primus.launch.k8s.http import Http
     from primus.launch.k8s.safe.auth import log_in
 
