@@ -42,6 +42,8 @@ def test_the_commands_for_a_server_work(generation: str, call: Any) -> None:
         environment = {"PRIMUS_SAFE_URL": state.url, "PRIMUS_SAFE_API_KEY": "ak-right"}
         id, ran = "", 0
         for words in commands(native=False):
+            if generation == OLD and words[0] == "login":  # it asks nobody
+                continue
             if {"wait", "--follow"} & set(words):
                 state.workloads[id]["phase"] = "Succeeded"
             id = play(words, lambda *arguments, **other: call(*arguments, **other, **environment), id)
