@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from primus.commands.slurm import submit
+from primus.commands.slurm import look, submit
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -15,3 +15,4 @@ def _slurm() -> None:
 
 
 submit.add_to(app)
+look.add_to(app)

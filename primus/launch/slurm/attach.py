@@ -16,7 +16,7 @@ from typing import Any
 from primus.errors import ExitStatus, ServiceError
 from primus.launch.follow import Follower
 from primus.launch.slurm.queue import Row, queued
-from primus.launch.slurm.reasons import explain
+from primus.launch.slurm.reasons import read_reason
 from primus.launch.slurm.record import JobFiles, read_record
 from primus.launch.slurm.states import STOPPED, JobState, read_state
 from primus.launch.slurm.tools import call, find
@@ -84,10 +84,10 @@ class Watch:
         state = read_state(rows[0].word)
         if state.phase == "ended":
             return self._ended(state)
-        why, never = explain(rows[0].reason, rows[0].partition)
-        if state.phase == "pending" and never:
-            return End(exit_status=ExitStatus.SERVICE, words=f"will never start: {why.partition(': it will')[0]}")
-        self._tell(_line(rows[0], state.words, why))
+        reason = read_reason(rows[0].reason, rows[0].partition)
+        if state.phase == "pending" and reason is not None and reason.never:
+            return End(exit_status=ExitStatus.SERVICE, words=f"will never start: {reason.words}")
+        self._tell(_line(rows[0], state.words, "" if reason is None else reason.words))
         return None
 
     def _ended(self, state: JobState) -> End | None:

@@ -55,6 +55,17 @@ class Row:
     exit_code: int | None = None
     """From sacct; 128+N after signal N."""
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """To sort by."""
+        return order(self.job)
+
+
+def order(job: str) -> tuple[int, int]:
+    """To sort jobs by: the id, and the index of an array's task."""
+    first, _, task = job.partition("_")
+    return int(first.partition("+")[0]), int(task) if task.isdigit() else -1
+
 
 def ask(job: str, environ: Mapping[str, str], *, cluster: str | None = None) -> list[Row]:
     """What SLURM knows of a job, all tasks of an array: from the queue, else from the accounts; empty when it knows
@@ -97,7 +108,7 @@ def parse_queue(text: str) -> list[Row]:
             rows.append([line])
         elif rows:  # goes on with a command of several lines
             rows[-1].append(line)
-    return [_queue_row("\n".join(lines)) for lines in rows]
+    return sorted((_queue_row("\n".join(lines)) for lines in rows), key=lambda row: row.order)
 
 
 def parse_accounts(text: str) -> list[Row]:

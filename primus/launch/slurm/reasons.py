@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,6 +13,15 @@ class Reason:
     words: str
     never: bool = False
     """Time alone does not mend it."""
+
+    outlook: str = "it will never start"
+    """What follows where time does not mend it."""
+
+    def __str__(self) -> str:
+        return f"{self.words}: {self.outlook}" if self.never else self.words
+
+
+_RELEASE = "`scontrol release` lets it go"
 
 
 REASONS = {
@@ -42,43 +51,37 @@ REASONS = {
     "QOSNotAllowed": Reason(words="its quality of service may not use partition {partition}", never=True),
     "ReservationDeleted": Reason(words="its reservation is gone", never=True),
     "JobHeldAdmin": Reason(words="an administrator holds it", never=True),
-    "JobHeldUser": Reason(words="it is held; `scontrol release` lets it go", never=True),
-    "JobHoldMaxRequeue": Reason(words="it is held, since it was requeued too often", never=True),
+    "JobHeldUser": Reason(words="it is held", never=True, outlook=_RELEASE),
+    "JobHoldMaxRequeue": Reason(words="it is held, since it was requeued too often", never=True, outlook=_RELEASE),
     "DeadLine": Reason(words="it can't end before its deadline any more", never=True),
 }
 """By SLURM's word, for squeue's %r and sacct's Reason."""
 
 _FAMILIES = (
-    (r"QOS\w*(?:PerJob|PerNode|MinCpu|MinGRES)\w*", "more than its quality of service allows for one job", True),
-    (r"(?:QOS|MaxQOS)\w*", "a limit of its quality of service is reached"),
-    (r"Assoc\w*PerJob\w*|Max\w*PerJob", "more than its account allows for one job", True),
-    (r"Assoc\w*|Max\w*", "a limit of its account is reached"),
-    (r"Nodes required for job are DOWN, DRAINED.*", "nodes that it needs are down, drained or reserved"),
-    (r"launch failed requeued held", "held, since a node failed to start it; `scontrol release` lets it go", True),
-    (r"job requeued in held state", "it is held after it was requeued; `scontrol release` lets it go", True),
+    (
+        r"QOS\w*(?:PerJob|PerNode|MinCpu|MinGRES)\w*",
+        Reason(words="more than its quality of service allows for one job", never=True),
+    ),
+    (r"(?:QOS|MaxQOS)\w*", Reason(words="a limit of its quality of service is reached")),
+    (r"Assoc\w*PerJob\w*|Max\w*PerJob", Reason(words="more than its account allows for one job", never=True)),
+    (r"Assoc\w*|Max\w*", Reason(words="a limit of its account is reached")),
+    (r"Nodes required for job are DOWN, DRAINED.*", Reason(words="nodes that it needs are down, drained or reserved")),
+    (
+        r"launch failed requeued held",
+        Reason(words="it is held, since a node failed to start it", never=True, outlook=_RELEASE),
+    ),
+    (r"job requeued in held state", Reason(words="it is held after it was requeued", never=True, outlook=_RELEASE)),
 )
 """Reasons that SLURM has many of, and those that it writes as a sentence."""
 
 
-def read_reason(text: str) -> Reason | None:
+def read_reason(text: str, partition: str = "") -> Reason | None:
     """The meaning of a reason such as `ReqNodeNotAvail, UnavailableNodes:n[1-2]`; None where there is none to tell."""
     text = text.strip().strip("()")
-    if text in ("", "None", "(null)"):
+    if text in ("", "None", "null"):
         return None
     word, _, detail = text.partition(",")
     if word in REASONS:
-        known = REASONS[word]
-        return Reason(words=f"{known.words} ({detail.strip()})" if detail else known.words, never=known.never)
-    for pattern, words, *never in _FAMILIES:
-        if re.fullmatch(pattern, text):
-            return Reason(words=str(words), never=bool(never))
-    return Reason(words=text)
-
-
-def explain(text: str, partition: str) -> tuple[str, bool]:
-    """A reason in words, and whether the job will never start; `partition down` …: empty where there is none."""
-    reason = read_reason(text)
-    if reason is None:
-        return "", False
-    words = reason.words.replace("{partition}", partition or "of the job")
-    return (f"{words}: it will never start" if reason.never else words), reason.never
+        words = REASONS[word].words.replace("{partition}", partition or "of the job")
+        return replace(REASONS[word], words=f"{words} ({detail.strip()})" if detail else words)
+    return next((reason for pattern, reason in _FAMILIES if re.fullmatch(pattern, text)), Reason(words=text))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import environ
 from pathlib import Path
+from typing import Any
 
 from primus.errors import ExitStatus, PrimusError, ServiceError
 from primus.launch.slurm.nodes import expand, failed_since
@@ -82,7 +83,7 @@ def begin(attempt: Attempt) -> int:
     """What SLURM has started again: which nodes failed before, and whether to begin here at all."""
     before = _previous(attempt)
     if before is not None:
-        _look_at_nodes(attempt, before["nodes"], before["time"])
+        _look_at_nodes(replace(attempt, job=before["job"], restart=before["restart"]), before["nodes"], before["time"])
     if attempt.restart > attempt.max_requeues:
         reason = f"SLURM has started the job again {attempt.restart} times (--max-requeues {attempt.max_requeues})"
         nodes = failed_nodes(attempt.files)
@@ -204,7 +205,7 @@ def _leave_out(job: str, nodes: Sequence[str]) -> None:
     _say(f"can't leave out {', '.join(nodes)}: {refusal}")
 
 
-def _previous(attempt: Attempt) -> Mapping[str, str] | None:
+def _previous(attempt: Attempt) -> Mapping[str, Any] | None:
     """What the script noted when the attempt before this one began."""
     begun = [line for line in attempt.files.read_attempts() if line["state"] == "running"]
     earlier = [line for line in begun if (line["job"], line["restart"]) != (attempt.job, attempt.restart)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Desk, read, sets
+
+from primus.launch.supervise import descendants
 
 pytestmark = pytest.mark.real
 
@@ -40,6 +41,115 @@ def test_a_job_that_loses_a_node_goes_on_without_it(desk: Desk) -> None:
     assert node not in {read(run / f"seen-rank{rank}.json")["host"] for rank in (0, 1)}
     failed = [line for line in attempts(run) if line["state"] == "node failed"]
     assert [line["failed"] for line in failed] == [[node]]
+
+
+def test_a_job_makes_way_for_another_one_and_goes_on(desk: Desk) -> None:
+    run = start(desk, "--nnodes", "3", *LONG)
+    other = desk.submit("--nnodes", "4", "--partition", "urgent", "--set", "exp_name=other", "--wait")
+    assert other.returncode == 0, other.stderr
+    ended(desk, run)
+    status = read(run / "status.json")
+    assert (status["state"], status["attempt"]) == ("succeeded", 2)
+    assert steps(run) == list(range(1, 41))
+    assert not [line for line in attempts(run) if line["state"] == "node failed"]
+
+
+def test_a_job_is_started_again_only_so_often(desk: Desk) -> None:
+    run = start(desk, "--max-requeues", "1", *sets(steps=1000, step_seconds=0.1))
+    job = read(run / "slurm.json")["job"]
+    desk.cluster.run("scontrol", "requeue", job)
+    desk.cluster.wait_for(lambda: len(begun(run)) == 2 and read(run / "status.json")["attempt"] == 2, "the requeue")
+    desk.cluster.run("scontrol", "requeue", job)
+    ended(desk, run)
+    status = read(run / "status.json")
+    assert (status["state"], status["exit_status"]) == ("failed", 5)
+    assert status["cause"] == "SLURM has started the job again 2 times (--max-requeues 1)"
+    assert desk.cluster.job_state(job) == "FAILED"
+
+
+def test_a_lost_daemon_does_not_keep_a_job_that_is_done(desk: Desk) -> None:
+    run = start(desk, "--lost-timeout", "3", *LONG)
+    os.kill(step_daemon(read(run / "slurm.json")["job"]), signal.SIGKILL)
+    ended(desk, run)
+    assert desk.cluster.job_state(read(run / "slurm.json")["job"]) == "COMPLETED"
+    status = read(run / "status.json")
+    assert (status["state"], status["attempt"]) == ("succeeded", 1)
+
+
+def test_a_node_without_a_sign_of_life_is_given_up(desk: Desk) -> None:
+    run = start(desk, "--lost-timeout", "3", "--exclude-failed-nodes", *LONG)
+    node, daemon = read(run / "seen-rank0.json")["host"], step_daemon(read(run / "slurm.json")["job"])
+    for pid in (daemon, *descendants(daemon)):
+        os.kill(pid, signal.SIGKILL)
+    ended(desk, run)
+    status = read(run / "status.json")
+    assert (status["state"], status["attempt"]) == ("succeeded", 2)
+    (failed,) = [line for line in attempts(run) if line["state"] == "node failed"]
+    assert failed["why"].endswith("gave no sign of life for 3 s, while SLURM took the job for running")
+    assert failed["failed"] == [node] != [read(run / "seen-rank0.json")["host"]]
+
+
+def test_before_its_time_is_up_a_job_saves_and_another_one_goes_on(desk: Desk) -> None:
+    limits = ("--time", "1", "--save-before", "55", "--chain", "1")  # SLURM looks twice a minute
+    run = start(desk, *limits, *sets(steps=5000, step_seconds=0.1))
+    desk.cluster.wait_for(lambda: len(begun(run)) == 2, "the next job", 60)
+    record = read(run / "slurm.json")
+    assert [line["next"] for line in attempts(run) if line["state"] == "chained"] == record["chain"]
+    assert begun(run)[1]["job"] == record["chain"][0] != record["job"]
+    desk.cluster.wait_for(lambda: read(run / "status.json")["attempt"] == 2, "the second attempt")
+    (first,) = read(run / "status.json")["attempts"]
+    assert (first["state"], first["exit_status"]) == ("interrupted", 138)
+    done = desk.primus("slurm", "cancel", record["job"], "--json")
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)
+    assert (answer["job"], answer["words"]) == (record["chain"][0], "stopped by itself when asked to")
+    assert answer["step"] == last_step(run) == int(Path(answer["checkpoint"]).read_text())
+    assert steps(run) == list(range(1, last_step(run) + 1))
+    assert read(run / "slurm.json")["chain"] == record["chain"]  # a job that was cancelled has no successor
+
+
+TINY = (
+    *("--exp", "megatron/tiny_llama", "--nproc-per-node", "1", "--gpus-per-node", "0"),
+    *sets(mock_data="true", data_path="null", train_iters=60, lr_warmup_iters=0, log_interval=1, micro_batch_size=2),
+)
+
+
+def test_a_training_whose_time_is_up_learns_what_an_unbroken_one_learns(desk: Desk) -> None:
+    command = ("slurm", "submit", *TINY, "--chain", "1", "--json", "--set", "exp_name=broken")
+    done = desk.primus(*command)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    run = Path(answer["runs"][0]["run"])
+    desk.cluster.wait_for(lambda: last_step(run) >= 5, "the first steps", 90)
+    desk.cluster.run("scancel", "--batch", "--signal=USR1", answer["job"])  # as SLURM does
+    followed = desk.primus("slurm", "logs", str(run), "--rank", "0", "--follow")
+    assert followed.returncode == 0, followed.stderr
+    assert "step 60/60" in followed.stdout
+    assert read(run / "status.json")["attempt"] == 2
+    whole = desk.primus("train", *TINY[:4], *TINY[6:], "--set", "exp_name=whole")
+    assert whole.returncode == 0, whole.stderr
+    (other,) = (run.parents[2] / "whole/runs").iterdir()
+    assert losses(run) == losses(other)
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def step_daemon(job: str) -> int:
+    """The process of SLURM that looks after the training of a job."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if command.startswith(f"slurmstepd: [{job}.0]"):
+            return int(process.name)
+    raise AssertionError(f"job {job} has no step")
+
+
+def begun(run: Path) -> list[dict[str, Any]]:
+    return [line for line in attempts(run) if line["state"] == "running"]
 
 
 def steps(run: Path) -> list[int]:

@@ -83,6 +83,7 @@ start() {
     local srun
     [[ -z $asked ]] || { status=143 && leave; }
     touch "$folder/mark-$attempt"
+    next_look=$((SECONDS + silence))
     srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
         --cpus-per-task="${SLURM_CPUS_PER_TASK:-$(fewest_cpus)}" --kill-on-bad-exit=0 --wait=60 --input=none \
         bash "$folder/job.sh" node "${train[@]}" &
@@ -95,7 +96,7 @@ start() {
         look_after_nodes
         [[ -z $silent ]] || kill -KILL "$srun"
     done
-    wait "$srun"
+    wait "$srun" 2>/dev/null
     status=$?
     ((status == 0)) && return
     mapfile -t lost < <(without_note)
@@ -133,7 +134,7 @@ look_after_nodes() {
     if [[ -z $(without_note) ]]; then
         : "${all_ended:=$SECONDS}"
         ((SECONDS - all_ended < (silence < 30 ? silence : 30))) || give_up
-    elif ((SECONDS >= ${next_look:=SECONDS + silence})); then
+    elif ((SECONDS >= next_look)); then
         next_look=$((SECONDS + silence))
         [[ -z $(silent_nodes) ]] || give_up
         touch "$folder/mark-$attempt"
@@ -142,7 +143,7 @@ look_after_nodes() {
 
 give_up() {
     silent=$silence
-    scancel --quiet --signal=KILL "$SLURM_JOB_ID.0"
+    scancel --quiet --signal=KILL "$SLURM_JOB_ID.0" 2>/dev/null
 }
 
 silent_nodes() {
