@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,9 +195,8 @@ def _distribution(runs: Sequence[Run]) -> dict[str, Any] | None:
     rows = []
     for index, each in enumerate(times):
         if each:
-            counts = [0] * (_BARS + 1)
-            for value in each:
-                counts[min(_BARS, int((value - low) / width))] += 1
+            edges = [bisect_left(each, low + bar * width) for bar in range(1, _BARS + 1)]
+            counts = [after - before for before, after in zip([0, *edges], [*edges, len(each)], strict=True)]
             marks = {name: _quantile(each, part) for name, part in (("median", 0.5), ("p95", 0.95), ("p99", 0.99))}
             rows.append({"run": index, "counts": counts, **marks, "most": each[-1]})
     return {"low": low, "width": width, "series": rows}
