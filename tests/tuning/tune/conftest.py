@@ -93,6 +93,12 @@ class Tuning:
         return [line for line in (self.noted / "runs").read_text().splitlines() if "TWO ON ONE" in line]
 
 
+@pytest.fixture(scope="session")
+def make_tuning(rocm: Path) -> Callable[[Path], Tuning]:
+    """For fixtures that several tests share."""
+    return lambda folder: Tuning(folder, rocm)
+
+
 @pytest.fixture
 def tuning(rocm: Path, tmp_path: Path) -> Tuning:
     return Tuning(tmp_path, rocm)
