@@ -20,8 +20,11 @@ ELSEWHERE = {"--switches"}
 
 @pytest.fixture(scope="module")
 def help_text():
-    command = [sys.executable, "-m", "primus", "slurm", "submit", "--help"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "200"}).stdout
+    text = ""
+    for verb in ("submit", "status", "list", "logs", "cancel"):
+        command = [sys.executable, "-m", "primus", "slurm", verb, "--help"]
+        text += subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "200"}).stdout
+    return text
 
 
 def test_every_option_of_the_page_exists(help_text):
@@ -36,6 +39,21 @@ def test_the_command_of_the_page_works():
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
     assert "--nodes=8" in done.stdout
+
+
+def test_the_page_shows_each_command_that_looks_at_jobs(tmp_path):
+    commands = re.findall(r"^primus slurm (status|list|logs|cancel)(.*)$", PAGE, re.MULTILINE)
+    assert {verb for verb, _ in commands} == {"status", "list", "logs", "cancel"}
+    for verb, arguments in commands:
+        words = [sys.executable, "-m", "primus", "slurm", verb, *arguments.split()]
+        done = subprocess.run(
+            words, cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": "/nonexistent"}
+        )
+        if verb == "list":
+            assert done.stdout == "No jobs.\n"
+        else:
+            assert "SLURM knows no job 4711, or not any more (not asked: squeue is not on the PATH" in done.stderr
+            assert done.returncode == 4
 
 
 def test_the_file_of_the_page_is_one(tmp_path):
