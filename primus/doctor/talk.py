@@ -4,7 +4,7 @@ the host part, results, the end. session.py leads it; between, the launcher uses
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from primus.errors import ServiceError
@@ -38,9 +38,7 @@ def ask_clocks(link: Link) -> dict[int, dict[str, float]]:
 
 def answer_clocks(link: Link, seconds: float) -> None:
     """As any other node: answer until node 0 knows."""
-    deadline = time.monotonic() + seconds
-    while True:
-        message = _next(link, deadline)
+    for message in _messages(link, time.monotonic() + seconds):
         if message.kind == "clock":
             link.send("time", now=time.time())
         elif message.kind == "clocks known":
@@ -60,17 +58,14 @@ def collect(link: Link, kind: str, seconds: float) -> dict[int, Mapping[str, Any
 
 def await_kind(link: Link, kind: str, seconds: float) -> Mapping[str, Any]:
     """As any other node: what node 0 says in a message of this kind."""
-    deadline = time.monotonic() + seconds
-    while True:
-        message = _next(link, deadline)
-        if message.kind == kind:
-            return message.data
+    return next(message.data for message in _messages(link, time.monotonic() + seconds) if message.kind == kind)
 
 
-def _next(link: Link, deadline: float) -> Message:
+def _messages(link: Link, deadline: float) -> Iterator[Message]:
+    """What node 0 says, until the deadline; an error when it comes to that."""
     while time.monotonic() < deadline:
         for message in link.receive(max(0.0, deadline - time.monotonic())):
             if message.kind == LOST:
                 raise ServiceError("node 0 went away; see its output")
-            return message
+            yield message
     raise ServiceError("node 0 does not answer any more; see its output")
