@@ -13,15 +13,10 @@ import typer
 from typer.core import TyperCommand
 
 import primus
-from primus.backends.prepare import Prepared, prepare
 from primus.commands import options
 from primus.commands.k8s import given, variables
 from primus.commands.k8s.connection import WORKSPACE, Connection, JsonOption, Output, OutputOption, show
 from primus.errors import UsageError
-from primus.experiment import dump
-from primus.experiment.withhold import withhold
-from primus.job import Resources
-from primus.launch.container.request import default_image
 from primus.launch.k8s.native.options import (
     ClusterOptions,
     parse_resource,
@@ -34,6 +29,8 @@ from primus.launch.k8s.workload import Workload, dns_name, require_name
 from primus.redact import HIDDEN, redact_values
 
 if TYPE_CHECKING:
+    from primus.backends.prepare import Prepared
+    from primus.job import Resources
     from primus.launch.k8s.native.target import ClusterTarget
     from primus.launch.k8s.safe.target import SafeTarget
 
@@ -96,6 +93,12 @@ def create(
     arguments: given.Arguments = None,
 ) -> None:
     """Create a workload that trains an experiment. It is checked here first; what runs is what was checked."""
+    # The other commands should not wait for these.
+    from primus.experiment import dump
+    from primus.experiment.withhold import withhold
+    from primus.job import Resources
+    from primus.launch.container.request import default_image
+
     connection = context.obj
     assert isinstance(connection, Connection)
     cluster = _cluster_options(context.params)
@@ -104,7 +107,8 @@ def create(
     chosen = {"DATA_PATH": data_path} if data_path else {}
     wanted = variables.collect({**chosen, **variables.parse_variables(env or ())}, context, named_secrets=bool(secret))
     environ = {**os.environ, **wanted.plain, **wanted.secret}
-    prepared = _checked(exp, sets, backend, Resources(**_size(replica, gpu)), environ)
+    size = Resources(**_size(replica, gpu)) if tune_stage != 2 else None  # stage 2 trains nothing
+    prepared = _checked(exp, sets, backend, size, environ)
     experiment = withhold(prepared.usable(), environ)
     tokens = wanted.sent(experiment.secrets)
     if not connection.native:
@@ -221,9 +225,11 @@ def _without_token(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(
-    exp: str, sets: list[str] | None, backend: str | None, resources: Resources, environ: Mapping[str, str]
+    exp: str, sets: list[str] | None, backend: str | None, resources: Resources | None, environ: Mapping[str, str]
 ) -> Prepared:
     """What is missing on this machine may well be there in the pods, and is only a warning."""
+    from primus.backends.prepare import prepare
+
     prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=environ)
     for warning in prepared.warnings + prepared.missing:
         print(f"Warning: {warning}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -110,10 +111,9 @@ class Http:
     """A context with one pool of connections. Its methods return decoded answers, or raise ServiceError."""
 
     def __init__(self, endpoint: Endpoint, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        try:
-            import httpx
-        except ImportError:
-            raise MissingError("`primus k8s` needs httpx; install it with: pip install 'primus[k8s]'") from None
+        _load_httpx()
+        import httpx
+
         self._endpoint = endpoint
         self._sleep = sleep
         self._client = httpx.Client(
@@ -185,6 +185,21 @@ class Http:
         if authorization := self._endpoint.authorization():
             request.headers["Authorization"] = authorization
         return request
+
+
+def _load_httpx() -> None:
+    """Without its own command line, which loads rich and click, takes longer than all the rest, and may be missing."""
+    command_line = "httpx._main"
+    blocked = command_line not in sys.modules
+    if blocked:
+        sys.modules[command_line] = None  # type: ignore[assignment]
+    try:
+        import httpx  # noqa: F401
+    except ImportError:
+        raise MissingError("`primus k8s` needs httpx; install it with: pip install 'primus[k8s]'") from None
+    finally:
+        if blocked:
+            del sys.modules[command_line]
 
 
 def _given(params: Mapping[str, Any] | None) -> dict[str, Any]:
