@@ -140,11 +140,16 @@ def submit(
         sets=sets or (),
         arrays=array or (),
         train_options=_passed_on(context),
+        tunes=tune_stage == 2,
         resume=resume,
         snapshot=snapshot,
         dry_run=dry_run,
     )
-    ready = prepare_submission(wish, given=_given(context), origins=_origins(context), environ=os.environ)
+    given = _given(context)
+    if tune_stage == 2 and nnodes > 1:
+        print(f"Warning: stage 2 of the tuning takes one node, not {nnodes}", file=sys.stderr)
+        given["nnodes"] = 1
+    ready = prepare_submission(wish, given=given, origins=_origins(context), environ=os.environ)
     for warning in ready.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     if dry_run:
