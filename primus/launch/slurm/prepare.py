@@ -39,6 +39,9 @@ class Wish:
     train_options: Sequence[str] = ()
     """Passed on to `primus train`."""
 
+    tunes: bool = False
+    """Stage 2 of the tuning: it trains nothing, so that the layout need not fit."""
+
     resume: bool | None = None
     snapshot: bool = False
     dry_run: bool = False
@@ -86,7 +89,7 @@ def prepare_submission(
     options, places = settle(given, origins, environ)
     problems = _Problems(usage=rules.problems(options, places))
     directory = Path.cwd()
-    resources = None if problems.usage else _resources(options)
+    resources = None if problems.usage or wish.tunes else _resources(options)
     checked = _experiments(wish, resources, environ, problems)
     if not problems.usage:
         _check_cluster(options, places, environ, problems, dry_run=wish.dry_run)
