@@ -64,7 +64,7 @@ def list_(
     if silence:
         print(f"Warning: SLURM was not asked: {silence}", file=sys.stderr)
     if as_json:
-        print(json.dumps([_plain(each) for each in jobs], indent=2))
+        print("[" + ",\n ".join(json.dumps(_plain(each)) for each in jobs) + "]")
     else:
         print(_table(jobs) if jobs else "No jobs.")
 
@@ -191,7 +191,7 @@ def _attempt(attempt: Any) -> str:
 
 
 def _plain(job: JobStatus) -> dict[str, Any]:
-    data = _jsonable(asdict(job))
+    data = _jsonable({name: getattr(job, name) for name in job.__slots__})
     finite = job.loss is None or abs(job.loss) < float("inf")
     return {**data, "loss": job.loss if finite else str(job.loss)}
 

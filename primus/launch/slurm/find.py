@@ -67,8 +67,10 @@ def run_of(row: Row) -> Path | None:
         return None
     first = Path(row.command.removesuffix(_SCRIPT))
     task = row.job.partition("_")[2]
+    if not task:
+        return first
     link = JobFiles(first).runs / task
-    return link.resolve() if task and link.is_symlink() else first
+    return link.resolve() if link.is_symlink() else first
 
 
 def _of_run(run: Path, environ: Mapping[str, str]) -> Found:

@@ -19,10 +19,8 @@ it may hold anything, a new line too."""
 FIELDS = ("JobID", "State", "ExitCode", "Start", "End", "Partition", "NNodes", "Timelimit", "Elapsed", "NodeList")
 """Of sacct."""
 
-_ROW = re.compile(
-    r"(?P<job>\d+(?:_(?:\d+|\[[^|]*\]))?(?:\+\d+)?)\|(?P<word>[A-Z_]+)\|(?P<partition>[^|\n]*)\|(?P<count>\d+)\|"
-    r"(?P<reason>[^|\n]*)\|(?P<start>[^|\n]*)\|(?P<limit>[^|\n]*)\|(?P<used>[^|\n]*)\|(?P<nodes>[^|\n]*)\|(?P<command>.*)"
-)
+_ROW = re.compile(r"\d+(?:_(?:\d+|\[[^|]*\]))?(?:\+\d+)?\|[A-Z_]+\|[^|]*\|\d+\|(?:[^|]*\|){5}")
+"""How a row begins; what does not begin so goes on with the command of the row before."""
 
 _NOTHING = frozenset({"", "N/A", "n/a", "Unknown", "None", "None assigned", "(null)", "NOT_SET", "INVALID"})
 """How SLURM says that there is no value."""
@@ -106,7 +104,7 @@ def parse_queue(text: str) -> list[Row]:
     for line in text.splitlines():
         if _ROW.match(line):
             rows.append([line])
-        elif rows:  # goes on with a command of several lines
+        elif rows:
             rows[-1].append(line)
     return sorted((_queue_row("\n".join(lines)) for lines in rows), key=lambda row: row.order)
 
@@ -140,10 +138,20 @@ def is_forgotten(error: ServiceError) -> bool:
 
 
 def _queue_row(text: str) -> Row:
-    match = re.match(_ROW.pattern, text, re.DOTALL)
-    assert match is not None
-    values = {name: _value(value) for name, value in match.groupdict().items()}
-    return Row(**{**values, "source": "squeue", "count": int(match["count"])})  # type: ignore[arg-type]
+    job, word, partition, count, reason, start, limit, used, nodes, command = text.split("|", len(COLUMNS) - 1)
+    return Row(
+        job=job,
+        word=word,
+        source="squeue",
+        partition=_value(partition),
+        count=int(count),
+        reason=_value(reason),
+        start=_value(start),
+        limit=_value(limit),
+        used=_value(used),
+        nodes=_value(nodes),
+        command=_value(command),
+    )
 
 
 def _value(text: str) -> str:

@@ -3,6 +3,7 @@ but for the files that it reads; `primus slurm status`, list and cancel show it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +61,14 @@ class JobStatus:
 
 def status_of(found: Found) -> JobStatus:
     """How a job stands."""
-    files = None if found.run is None else JobFiles(found.run)
-    lines = [] if files is None else files.read_attempts()
-    written = None if found.run is None else RunDirectory(found.run).read_status()
+    begun = found.run is not None and os.path.exists(f"{found.run}/slurm/attempts.jsonl")  # one look, with 10,000 jobs
+    run = found.run if begun else None
+    lines = [] if run is None else JobFiles(run).read_attempts()
+    written = None if run is None else RunDirectory(run).read_status()
     state, words, source, exit_status = judge(found, lines, written)
     row, record = found.row, found.record
     reason = read_reason(row.reason, row.partition) if row is not None and state == "pending" else None
-    report = {} if found.run is None else last_report(found.run / "metrics.jsonl")
+    report = {} if run is None else last_report(run / "metrics.jsonl")
     ended = state in ("failed", "interrupted", "succeeded")
     return JobStatus(
         job=found.job,
@@ -75,7 +77,7 @@ def status_of(found: Found) -> JobStatus:
         source=source,
         slurm_state=None if row is None else row.word,
         run=found.run,
-        experiment="" if found.run is None else found.run.parent.parent.name,
+        experiment="" if found.run is None else str(found.run).split("/")[-3],
         nnodes=row.count if row is not None else record.nnodes if record is not None else 1,
         nodes=row.nodes if row is not None else str(lines[-1].get("nodes", "")) if lines else "",
         partition="" if row is None else row.partition,
