@@ -1,5 +1,5 @@
 # Every target sets up .venv first, when something changed. `make` alone lists them.
-.PHONY: help setup quickstart test unit lint
+.PHONY: help setup quickstart test unit lint docs
 .DEFAULT_GOAL := help
 
 python := .venv/bin/python
@@ -19,6 +19,10 @@ test: lint ## everything that CI runs: lint, types and all tests
 
 unit: setup ## the fast tests
 	@$(python) -m pytest -m "not real"
+
+docs: setup ## the guide as a site, in build/site
+	@$(python) -m mkdocs build --strict
+	@echo "Open build/site/index.html"
 
 lint: setup ## ruff and mypy
 	@$(python) -m ruff check .

@@ -13,9 +13,11 @@ import pytest
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/data.md", "docs/containers.md")
+PAGES = ("README.md", "docs/index.md", "docs/backends.md", "docs/data.md", "docs/containers.md", "docs/launch.md")
+"""The others have a test of their own, which names them."""
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+DRY = re.compile(r"^((?:\w+=\S+ )*primus (?:train|slurm submit) .*?)( --dry-run)?( +#.*)?$", re.MULTILINE)
 LINK = re.compile(r"\]\(((?!https?:)[^)#]+)")
 
 
@@ -58,12 +60,19 @@ def test_every_command_of_a_page_works(page: str, newcomer: Path) -> None:
             name = text.splitlines()[0].removeprefix("# ")
             (newcomer / name).write_text(text, encoding="utf-8")
         elif language == "sh" and "primus" in text:
-            script = re.sub(r"^(primus train .*?)( --dry-run)?( +#.*)?$", r"\1 --dry-run", text, flags=re.MULTILINE)
+            script = DRY.sub(r"\1 --dry-run", text)
             command = ["bash", "-euc", script]
             done = subprocess.run(command, cwd=newcomer, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{script}\n{done.stderr}"
             ran += 1
     assert ran
+
+
+def test_every_page_with_commands_has_a_test() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    pages = [str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md") if "```sh" in path.read_text("utf-8")]
+
+    assert not [page for page in pages if page not in tests]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,8 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_make_targets_of_the_readme_exist() -> None:
-    targets = set(re.findall(r"\bmake ([a-z]+)", (ROOT / "README.md").read_text()))
+    pages = ("README.md", "docs/index.md", "docs/from-the-guide.md")
+    targets = {name for page in pages for name in re.findall(r"`?\bmake ([a-z]+)", (ROOT / page).read_text())} - {"it"}
     known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     assert {"quickstart", "test"} <= targets <= known
