@@ -83,15 +83,17 @@ def check_file(path: Path, shapes: Shapes | None, library: Installed | None) -> 
     results = read_results(path)
     generation = generation_of(library.version if library else None)
     found = results.found_by_key(generation)
-    passed_over = [(row, reason) for row in results.rows if (reason := unread_because(row, generation))]
+    read = sum(map(len, found.values()))
+    passed_over = [] if read == len(results.rows) else _passed_over(results.rows, generation)
+    architectures, units = _devices(results.rows)
     check = FileCheck(
         file=str(path),
         revision=results.version,
-        rows=sum(map(len, found.values())),
-        unread=len(passed_over) + len(results.problems),
-        architectures=sorted({row.architecture for row in results.rows if row.architecture}),
-        compute_units=sorted({row.compute_units for row in results.rows if row.compute_units}),
-        collisions=sum(len({row.solution_index for row in rows}) > 1 for rows in found.values()),
+        rows=read,
+        unread=len(results.rows) - read + len(results.problems),
+        architectures=architectures,
+        compute_units=units,
+        collisions=sum(len({row.solution_index for row in rows}) > 1 for rows in found.values() if len(rows) > 1),
     )
     check.warnings += [str(problem) for problem in results.problems[:_MOST_NAMED]]
     check.warnings += [
@@ -107,6 +109,17 @@ def check_file(path: Path, shapes: Shapes | None, library: Installed | None) -> 
     _compare_build(check, library)
     _compare_shapes(check, found, shapes, generation)
     return check
+
+
+def _passed_over(rows: Sequence[Row], generation: Generation) -> list[tuple[Row, str]]:
+    return [(row, reason) for row in rows if (reason := unread_because(row, generation))]
+
+
+def _devices(rows: Sequence[Row]) -> tuple[list[str], list[int]]:
+    """Architectures and numbers of compute units that the rows are for."""
+    found = {(columns.get("gcnArchName", ""), columns.get("CUs", "")) for columns in (row.columns for row in rows)}
+    units = {int(text) for _, text in found if text.isdecimal()}
+    return sorted({name for name, _ in found if name}), sorted(units - {0})
 
 
 def _compare_build(check: FileCheck, library: Installed | None) -> None:
@@ -138,11 +151,15 @@ def _compare_shapes(
     if shapes is None:
         check.warnings.append("no shapes of this experiment are there (stage 1), so that the file's use is not known")
         return
-    total = sum(gemm.flops * use.calls for gemm, use in shapes.uses.items()) or 1
-    hit = {gemm: use for gemm, use in shapes.uses.items() if gemm.key(generation) in found}
-    check.shapes, check.covered = len(shapes.uses), len(hit)
-    check.flops_covered = sum(gemm.flops * use.calls for gemm, use in hit.items()) / total
-    if not hit and check.rows:
+    total = covered = 0
+    for gemm, use in shapes.uses.items():
+        flops = gemm.flops * use.calls
+        total += flops
+        if gemm.key(generation) in found:
+            covered += flops
+            check.covered += 1
+    check.shapes, check.flops_covered = len(shapes.uses), covered / (total or 1)
+    if not check.covered and check.rows:
         check.refusals.append(
             f"{check.file} has no row for any of the {check.shapes} shapes of this experiment: it is of another model"
         )
