@@ -27,6 +27,7 @@ STATUSES = {
     ExitStatus.EXPERIMENT: "the experiment or the text is wrong",
     ExitStatus.MISSING: "something is missing here: a package, a file, a device, space, a permission",
     ExitStatus.SERVICE: "a service refused or can't be reached",
+    ExitStatus.PARTIAL: "done in part, and that is kept: some GEMM shapes could not be tuned",
 }
 OTHER_STATUS = "training's own; 128 + N when signal N ended it"
 

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from primus.cli import COMMANDS
+from primus.errors import ExitStatus
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +56,7 @@ def test_every_option_says_what_it_does(reference: ModuleType) -> None:
 
 
 def test_the_statuses_are_those_of_the_readme(reference: ModuleType) -> None:
+    assert set(reference.STATUSES) == set(ExitStatus)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for status, words in {**reference.STATUSES, "other": reference.OTHER_STATUS}.items():
         assert f"| {status if isinstance(status, str) else int(status)} | {words} |" in readme
