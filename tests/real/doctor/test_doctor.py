@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -132,6 +133,18 @@ def test_a_worker_that_hangs_is_named_and_not_waited_for(
 
 def measures(path: Path) -> bool:
     return "meet" in json.loads(path.read_text())["done"]
+
+
+def test_the_commands_of_the_page_work(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/doctor.md").read_text()
+    (block,) = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for line in block.splitlines():
+        argv = [sys.executable, "-m", *line.split()]
+        done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 10), done.stderr  # a warning is about the machine that the test runs on
+        assert "gemm fp32" in done.stdout
+    assert (tmp_path / "doctor.html").exists()
 
 
 def test_without_torch_the_host_part_remains(doctor: Callable[..., Doctor], tmp_path: Path) -> None:
