@@ -152,3 +152,14 @@ def test_a_login_node_imports_nothing_heavy(desk):
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "primus.launch.slurm.submit" in loaded
     assert not loaded & {"torch", "numpy", "megatron.core", "torchtitan", "rich", "pydantic", "primus.launch.local"}
+
+
+def test_a_secret_in_the_experiment_is_in_the_environment_file_only(submit, desk):
+    secret = "hf_" + "a1B2" * 8
+
+    done = submit("--nnodes", "2", "--gpus-per-node", "1", "--set", f"wandb_project={secret}", "--json")
+
+    assert done.returncode == 0, done.stderr
+    holders = [path for path in desk.rglob("*") if path.is_file() and secret in path.read_text(errors="replace")]
+    assert [path.name for path in holders] == ["environment.sh"]
+    assert secret not in done.stdout + done.stderr

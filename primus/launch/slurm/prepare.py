@@ -14,6 +14,7 @@ from primus.backends.prepare import Prepared, prepare
 from primus.errors import ExitStatus, ExperimentError, MissingError, PrimusError, ServiceError, UsageError
 from primus.experiment import Experiment
 from primus.experiment.inherit import Cache
+from primus.experiment.withhold import withhold
 from primus.job import Resources
 from primus.launch.attempt import choose_run_id
 from primus.launch.dry_run import RUN_ID
@@ -95,13 +96,14 @@ def prepare_submission(
         _check_cluster(options, places, environ, problems, dry_run=wish.dry_run)
         _check_files(options, problems)
     problems.raise_all()
+    secrets = {name: value for _, experiment in checked for name, value in experiment.secrets.items()}
     submission = plan(
         options=options,
         tasks=checked,
         run_id=RUN_ID if wish.dry_run else choose_run_id(environ),
         directory=directory,
         tree=find_tree(directory) if wish.snapshot else None,
-        environ=environ,
+        environ={**environ, **secrets},
         train_options=(*_image(options), *wish.train_options, *_RESUME[wish.resume]),
         python=options.python or sys.executable,
     )
@@ -133,7 +135,7 @@ def _experiments(
         problems.warnings += [str(problem) for problem in prepared.warnings]
         if wish.resume and not prepared.errors and prepared.backend.newest_checkpoint(prepared.experiment) is None:
             problems.missing.append(f"--resume: {prepared.experiment.folder} has no checkpoint to resume from")
-        found.append((task, prepared.experiment))
+        found.append((task, withhold(prepared.experiment, environ)))
     for lines in (problems.experiment, problems.missing):
         lines[:] = dict.fromkeys(lines)  # the tasks of an array share most of their problems
     return found
