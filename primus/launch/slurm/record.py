@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from primus.errors import MissingError
 from primus.run import RunDirectory, utc_now
 
 
@@ -114,7 +115,10 @@ def write_record(run: Path, record: Record) -> None:
 
 def read_record(run: Path) -> Record | None:
     """The record of a run's job; None for a run that no job belongs to."""
+    path = JobFiles(run).record
     try:
-        return Record(**json.loads(JobFiles(run).record.read_text(encoding="utf-8")))
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError) as error:
+        raise MissingError(f"{path} can't be read: {error}") from error

@@ -64,7 +64,7 @@ def status_of(found: Found) -> JobStatus:
     begun = found.run is not None and os.path.exists(f"{found.run}/slurm/attempts.jsonl")  # one look, with 10,000 jobs
     run = found.run if begun else None
     lines = [] if run is None else JobFiles(run).read_attempts()
-    written = None if run is None else RunDirectory(run).read_status()
+    written = None if run is None else _read_status(run)
     state, words, source, exit_status = judge(found, lines, written)
     row, record = found.row, found.record
     reason = read_reason(row.reason, row.partition) if row is not None and state == "pending" else None
@@ -140,6 +140,14 @@ def attempts_of(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 each["failed_nodes"] += line.get("failed", [])
                 each["why"] = line["why"]
     return found
+
+
+def _read_status(run: Path) -> Status | None:
+    """status.json, which a full disk may have damaged: what SLURM says counts for more."""
+    try:
+        return RunDirectory(run).read_status()
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _noted_end(lines: Sequence[Mapping[str, Any]]) -> int | None:

@@ -33,7 +33,13 @@ def test_a_job_that_loses_a_node_goes_on_without_it(desk: Desk) -> None:
     desk.cluster.wait_for((run / "seen-rank1.json").exists, "the second node")
     node = read(run / "seen-rank1.json")["host"]
     desk.cluster.crash(node, noticed=True)
-    ended(desk, run)
+    followed = desk.primus("slurm", "logs", run.name, "--follow")
+    assert followed.returncode == 0, followed.stderr
+    assert "step 40/40" in followed.stdout
+    assert "waits: may not begin yet" in followed.stderr
+    shown = desk.primus("slurm", "status").stdout
+    assert f"failed nodes  {node}\n" in shown
+    assert "attempt 2" in shown
     status = read(run / "status.json")
     assert (status["state"], status["attempt"], len(status["attempts"])) == ("succeeded", 2, 1)
     assert steps(run) == list(range(1, 41))
