@@ -73,20 +73,34 @@ def serve(sender: Connection, workloads: int, nodes: int) -> None:
     state = SafeServer()
     for number in range(workloads):
         id = f"w-{number:05}"
-        state.workloads[id] = {
-            "workloadId": id, "displayName": id, "phase": "Running", "userName": "ann", "workspaceId": "team",
-            "description": "primus train --exp llama3_8B (megatron)", "creationTime": "2026-01-01T00:00:00",
-            "resources": [{"replica": 1, "cpu": "96", "gpu": "8", "memory": "1024Gi"}], "pods": [],
-        }  # fmt: skip
+        state.workloads[id] = workload(id)
     state.nodes = [dict(state.nodes[0], nodeId=f"n-{number}", nodeName=f"n-{number}") for number in range(nodes)]
     with serving(state):
         sender.send(state.url)
         time.sleep(3600)
 
 
+def workload(id: str) -> dict[str, object]:
+    """With all the fields that the newest servers tell of each item of a list."""
+    return {
+        "workloadId": id, "workspaceId": "team", "displayName": id, "userId": f"user-{id}", "userName": "ann",
+        "description": f"primus train --exp llama3_8B (megatron) [primus {id}]", "clusterId": "cluster-1",
+        "phase": "Running", "message": "", "priority": 1, "creationTime": "2026-01-01T00:00:00",
+        "startTime": "2026-01-01T00:01:00", "endTime": "", "deletionTime": "", "duration": "1h2m3s",
+        "secondsUntilTimeout": 3600, "queuePosition": 0, "dispatchCount": 1, "isTolerateAll": False, "timeout": 7200,
+        "groupVersionKind": {"group": "kubeflow.org", "version": "v1", "kind": "PyTorchJob"},
+        "workloadUid": f"8f14e45f-ceea-467f-a83c-{id}", "k8sObjectUid": f"45c48cce-2e2d-4fbd-aa10-{id}",
+        "avgGpuUsage": -1, "pods": [],
+        "resources": [
+            {"replica": 1, "cpu": "96", "gpu": "8", "memory": "1024Gi", "ephemeralStorage": "100Gi"},
+            {"replica": 3, "cpu": "96", "gpu": "8", "memory": "1024Gi", "ephemeralStorage": "100Gi"},
+        ],
+    }  # fmt: skip
+
+
 def ask(url: str, *paths: str) -> list[str]:
     every = [f"{url}/api/v1{path}" for path in paths]
-    return ["curl", "--silent", "--fail", "--header", f"Authorization: Bearer {KEY}", *every]
+    return ["curl", "--silent", "--no-progress-meter", "--fail", "--header", f"Authorization: Bearer {KEY}", *every]
 
 
 def pages(url: str, workloads: int) -> list[str]:

@@ -162,7 +162,8 @@ def redact_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def redact_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Nested plain data, as redact_environment does it; for services outside that are told of a run's settings."""
-    return {name: _redact_value(name, value) for name, value in values.items()}
+    known = known_secrets(os.environ)
+    return {name: _redact_value(name, value, known) for name, value in values.items()}
 
 
 def redact_argv(argv: Sequence[str]) -> list[str]:
@@ -221,12 +222,12 @@ def _redact_bytes(text: bytes, known: frozenset[str]) -> bytes:
     return _redact(text.decode(errors="surrogateescape"), known).encode(errors="surrogateescape")
 
 
-def _redact_value(name: str, value: Any) -> Any:
+def _redact_value(name: str, value: Any, known: frozenset[str]) -> Any:
     if isinstance(value, Mapping):
-        return redact_values(value)
+        return {inner: _redact_value(inner, item, known) for inner, item in value.items()}
     if isinstance(value, str):
-        return HIDDEN if value and is_secret_name(name) else redact_text(value)
-    return [_redact_value(name, item) for item in value] if isinstance(value, list) else value
+        return HIDDEN if value and is_secret_name(name) else _redact(value, known)
+    return [_redact_value(name, item, known) for item in value] if isinstance(value, list) else value
 
 
 def _hide_assigned(match: re.Match[str]) -> str:

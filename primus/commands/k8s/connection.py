@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 WORKSPACE = "primus-safe-pretrain"
 
+_AT_ONCE = 100
+"""Items that are copied and written at a time."""
+
 Output = Literal["table", "json", "id"]
 
 OutputOption = Annotated[
@@ -104,6 +107,21 @@ def show(
     """Print an answer in the form that was asked for. Secrets in it (a workload's environment) are taken out."""
     form = "json" if as_json else output or ("table" if sys.stdout.isatty() else "json")
     if form == "json":
-        print(json.dumps(redact_values(answer) if isinstance(answer, dict) else answer, indent=2))
+        _print_json(answer)
     elif text := table() if form == "table" else ids():
         print(text)
+
+
+def _print_json(answer: Any) -> None:
+    """Of a list each item on a line of its own, one after the other: there may be ten thousand."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
+        print(json.dumps(redact_values(answer) if isinstance(answer, dict) else answer, indent=2))
+        return
+    others = redact_values({name: value for name, value in answer.items() if name != "items"})
+    write = sys.stdout.write
+    write("{" + "".join(f"{json.dumps(name)}: {json.dumps(value)},\n" for name, value in others.items()))
+    write('"items": [')
+    for start in range(0, len(answer["items"]), _AT_ONCE):
+        some = redact_values({"items": answer["items"][start : start + _AT_ONCE]})["items"]
+        write(",\n"[not start :] + ",\n".join(map(json.dumps, some)))
+    write("\n]}\n")
