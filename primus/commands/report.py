@@ -54,7 +54,8 @@ def report(
 
 def _find(name: str, place: Path) -> Path:
     path = Path(name)
-    return path if any((path / file).is_file() for file in _FILES) else find_run(name, [place])
+    found = path if any((path / file).is_file() for file in _FILES) else find_run(name, [place])
+    return found.absolute()  # `.` has no name
 
 
 def _write_page(paths: Sequence[Path], target: Path, every: float | None) -> None:

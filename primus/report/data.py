@@ -6,7 +6,7 @@ import json
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from primus.metrics.names import METRICS
 from primus.report import facts
 from primus.report.events import attempts_of, events_of, slow_ranks
 from primus.report.gain import tuning_of
-from primus.report.thin import thin
+from primus.report.thin import Thinned, rounded, thin
 from primus.run import FINAL_STATES, utc_now
 from primus.runs.compare import compare
 from primus.runs.series import Series, read_series
@@ -103,7 +103,7 @@ def _run(run: Run) -> dict[str, Any]:
         "summary": _summary(series),
         "facts": facts.facts_of(summary, manifest, model, module),
         "versions": facts.versions_of(manifest),
-        "preset": facts.preset_differences(module, notes),
+        "preset": facts.preset_differences(summary.path, module, notes),
         "failure": facts.failure_of(summary, status),
         "attempts": attempts,
         "restarts": _restarts(series),
@@ -154,7 +154,7 @@ def _charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
             column = run.series.columns.get(name)
             if column is not None:
                 points = thin(run.series.steps, column, run.series.broken.get(name, ()), buckets)
-                series.append({"run": index, "x": points.x, "y": points.y})
+                series.append({"run": index, **asdict(points)})
         if any(each["x"] for each in series):
             charts.append({**_heading(name), "series": series})
     return charts[:1] + _evaluations(runs) + charts[1:]
@@ -167,7 +167,8 @@ def _evaluations(runs: Sequence[Run]) -> list[dict[str, Any]]:
         for index, run in enumerate(runs):
             own = [each for each in run.series.evaluations if isinstance(each.get(name), (int, float))]
             if own:
-                series.append({"run": index, "x": [each["step"] for each in own], "y": [each[name] for each in own]})
+                points = Thinned(x=[each["step"] for each in own], y=[rounded(float(each[name])) for each in own])
+                series.append({"run": index, **asdict(points)})
         if series:
             charts.append({**_heading(name), "series": series})
     return charts

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from primus.redact import redact_text
+from primus.report.thin import rounded
 from primus.runs.series import Series
 
 MOST = 500
@@ -86,7 +87,7 @@ def _of_values(series: Series) -> Iterator[Event]:
     for name, odd in series.broken.items():
         step, count = series.steps[odd[0]], len(odd)
         more = f", and {count - 1:,} more" if count > 1 else ""
-        text = f"{name} is {series.columns[name][odd[0]]} at step {step:,}{more}"
+        text = f"{name} is {rounded(series.columns[name][odd[0]])} at step {step:,}{more}"
         yield {"time": _time_of(step, series), "step": step, "kind": "error", "text": text}
 
 

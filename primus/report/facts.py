@@ -124,12 +124,17 @@ def module_of(experiment: Mapping[str, Any]) -> Mapping[str, Any]:
     return _mapping(_mapping(experiment, "modules"), "pre_trainer")
 
 
-def preset_differences(module: Mapping[str, Any], notes: list[str]) -> list[tuple[str, str, str]]:
-    """Key, value of the presets, value of the run. Without presets: all that the experiment sets."""
+def preset_differences(path: Path, module: Mapping[str, Any], notes: list[str]) -> list[tuple[str, str, str]]:
+    """Key, value of the presets, value of the run in this folder. Without presets: all that the experiment sets."""
     from primus.errors import PrimusError
     from primus.experiment import load
 
     if not module:
+        return []
+    try:
+        values = flat(load(path / "experiment.yaml").plain())
+    except PrimusError as error:
+        notes.append(f"experiment.yaml can't be compared with its presets: {redact_text(str(error))}")
         return []
     names = {name: module[name] for name in ("framework", "config", "model") if name in module}
     preset: dict[str, Any] = {}
@@ -141,7 +146,6 @@ def preset_differences(module: Mapping[str, Any], notes: list[str]) -> list[tupl
                 preset = flat(load(file).plain())
             except PrimusError:
                 notes.append("the presets of this run are not here, so all of its values are listed")
-    values = flat(_mapping(module, "overrides"))
     keys = [key for key in {**values, **preset} if values.get(key) != preset.get(key)]
     return [(key, _shown(preset.get(key)), _shown(values.get(key))) for key in keys]
 

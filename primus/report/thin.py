@@ -18,6 +18,10 @@ class Thinned:
     y: list[float | str] = field(default_factory=list)
     """Six digits; `NaN`, `Infinity` and `-Infinity` as text, since JSON has no such numbers."""
 
+    middle: list[int] = field(default_factory=list)
+    mean: list[float | str] = field(default_factory=list)
+    """Of stretches with many values, whose lowest and highest fill the chart when they are noisy."""
+
 
 def thin(steps: Sequence[int], values: array[float], broken: Sequence[int], buckets: int) -> Thinned:
     """At most three points for each of so many stretches of a metric: lowest, highest, and the first of the values that
@@ -27,7 +31,13 @@ def thin(steps: Sequence[int], values: array[float], broken: Sequence[int], buck
     stretches = min(buckets, count)
     for number in range(stretches):
         begin, end = count * number // stretches, count * (number + 1) // stretches
-        keep = _extremes(values[begin:end], begin)
+        chunk = values[begin:end]
+        total = sum(chunk)
+        numbers = chunk if math.isfinite(total) else array("d", filter(math.isfinite, chunk))
+        keep = {begin + chunk.index(pick(numbers)) for pick in (min, max)} if numbers else set()
+        if numbers and count > 2 * stretches:
+            points.middle.append(steps[(begin + end - 1) // 2])
+            points.mean.append(rounded((total if numbers is chunk else sum(numbers)) / len(numbers)))
         odd = bisect_left(broken, begin)
         if odd < len(broken) and broken[odd] < end:
             keep.add(broken[odd])
@@ -43,11 +53,3 @@ def rounded(value: float) -> float | str:
     if math.isfinite(value):
         return float(f"{value:.6g}")
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _extremes(chunk: array[float], begin: int) -> set[int]:
-    """Positions of the lowest and the highest finite value, if there is any."""
-    numbers: Sequence[float] = chunk
-    if not math.isfinite(sum(chunk)):
-        numbers = [value for value in chunk if math.isfinite(value)]
-    return {begin + chunk.index(pick(numbers)) for pick in (min, max)} if numbers else set()

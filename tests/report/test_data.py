@@ -71,7 +71,7 @@ def test_a_loss_that_is_no_number_is_an_event_and_a_mark(runs):
 
     series = data["charts"][0]["series"][0]
     assert series["y"][series["x"].index(40)] == "NaN"
-    assert "loss is nan at step 40" in [event["text"] for event in data["runs"][0]["events"]]
+    assert "loss is NaN at step 40" in [event["text"] for event in data["runs"][0]["events"]]
 
 
 def test_warnings_of_the_logs_stand_on_the_time_line_and_name_slow_ranks(runs):

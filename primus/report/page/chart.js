@@ -61,7 +61,7 @@ function walk(figure, picture, stops, label) {
     fill(svg, { "aria-valuenow": at, "aria-valuetext": text }, []);
     tip.textContent = text;
     tip.hidden = false;
-    const left = svg.offsetLeft ?? 0, begin = svg.getBoundingClientRect().left - figure.getBoundingClientRect().left + left * 0;
+    const begin = svg.getBoundingClientRect().left - figure.getBoundingClientRect().left;
     const beside = begin + x * scale + 12;
     tip.style.left = (beside + tip.offsetWidth > figure.clientWidth ? Math.max(0, begin + x * scale - tip.offsetWidth - 12) : beside) + "px";
     tip.style.top = svg.getBoundingClientRect().top - figure.getBoundingClientRect().top + TOP + "px";
@@ -119,7 +119,12 @@ function drawCurves(figure, chart, runs, width, log) {
         pen = true;
       }
     });
-    svg.append(draw("path", { class: "curve", d: path, style: `stroke:${colour(each.run)}`, "stroke-dasharray": dash(each.run) }));
+    const noisy = each.middle.length > 0;
+    svg.append(draw("path", { class: noisy ? "curve range" : "curve", d: path, style: `stroke:${colour(each.run)}`, "stroke-dasharray": noisy ? null : dash(each.run) }));
+    if (noisy) {
+      const means = each.middle.map((step, index) => [step, each.mean[index]]).filter(([, value]) => !log || value > 0);
+      svg.append(draw("path", { class: "curve", d: "M" + means.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L"), style: `stroke:${colour(each.run)}`, "stroke-dasharray": dash(each.run) }));
+    }
     if (each.x.length === 1 && typeof each.y[0] === "number") svg.append(draw("circle", { cx: x(each.x[0]), cy: y(each.y[0]), r: 3, style: `fill:${colour(each.run)}` }));
     if (chart.name === "loss") {
       for (const event of run.events.filter((one) => one.step !== null && one.kind !== "start")) {
@@ -165,9 +170,9 @@ function drawTimes(figure, runs, shown, width) {
   const known = rows.flatMap(({ run }) => [...run.attempts.flatMap((each) => [each.begin, each.end]), ...run.events.map((event) => event.time)]).filter((time) => time !== null);
   if (!known.length) return false;
   const begin = Math.min(...known), end = Math.max(...known, begin + 1), row = 30;
-  const span = (seconds) => seconds >= 7200 ? short(seconds / 3600) + " h" : seconds >= 120 ? short(seconds / 60) + " min" : short(seconds) + " s";
-  const picture = frame(width, [0, end - begin], [0, 1], { bare: true, height: TOP + BOTTOM + row * rows.length, xLabel: span });
-  const { svg, x } = picture, stops = [];
+  const [unit, word] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([size]) => end - begin >= 2 * size) || [1, "s"];
+  const picture = frame(width, [0, (end - begin) / unit], [0, 1], { bare: true, height: TOP + BOTTOM + row * rows.length, xLabel: (value) => `${short(value)} ${word}` });
+  const { svg } = picture, x = (seconds) => picture.x(seconds / unit), stops = [];
   rows.forEach(({ index, run }, place) => {
     const top = TOP + place * row;
     svg.append(draw("rect", { x: 20, width: 22, y: top + 10, height: 8, style: `fill:${colour(index)}` }));

@@ -15,7 +15,7 @@ function pointsOf(chart, runs) {
   return chart.series.flatMap((each) => each.x.map((step, index) => [runs[each.run].id, step, each.y[index]]));
 }
 
-const KEPT = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "font", "visibility"];
+const KEPT = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "font", "visibility"];
 
 // The picture as it stands here, with the page's colours written into it: an image has no style sheet.
 function standalone(svg) {
