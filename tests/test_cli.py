@@ -175,3 +175,8 @@ def test_the_completion_script_can_be_shown():
     # Otherwise typer looks for the shell among the processes above this one, and make's is none that it knows.
     done = primus("--show-completion", "bash", environment={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
     assert "_PRIMUS_COMPLETE=complete_bash" in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_only_the_root_offers_to_install_completion(name):
+    assert "--install-completion" not in primus(name, "--help").stdout

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from primus.data.prepare import Outcome
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
 @app.callback(help="Prepare training data.")

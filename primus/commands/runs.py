@@ -18,7 +18,7 @@ from primus.runs.find import find_run, find_runs
 from primus.runs.summary import RunSummary, summarize
 from primus.table import table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 WORKSPACE = Path("output")
 """Where runs are unless an experiment says otherwise."""

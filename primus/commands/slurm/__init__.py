@@ -6,7 +6,7 @@ import typer
 
 from primus.commands.slurm import look, submit
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
 @app.callback(help="Train on a SLURM cluster: submit jobs, look at them, end them.")
