@@ -72,12 +72,17 @@ class Row:
     @property
     def architecture(self) -> str:
         """For instance `gfx942:sramecc+:xnack-`; empty when the row does not say it."""
-        return self.columns.get("gcnArchName", "")
+        return self._value("gcnArchName")
 
     @property
     def compute_units(self) -> int | None:
-        units = self.columns.get("CUs", "")
+        units = self._value("CUs")
         return int(units) if units.isdecimal() else None
+
+    def _value(self, name: str) -> str:
+        """Of one column; empty when there is none. Files have thousands of rows, and one set of names."""
+        place = _place(self.names, name)
+        return "" if place is None else self.values[place]
 
     def gemm(self) -> Gemm:
         """The problem as far as a row can say it; compare with `expressible`. Raises ValueError for a wrong value."""
@@ -124,6 +129,11 @@ def make_row(names: tuple[str, ...], values: tuple[str, ...], *, line: int = 0, 
 
 
 _TRANSPOSES = {"N": "N", "T": "T", "C": "C"}
+
+
+@cache
+def _place(names: tuple[str, ...], name: str) -> int | None:
+    return names.index(name) if name in names else None
 
 
 @cache

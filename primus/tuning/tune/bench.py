@@ -22,7 +22,7 @@ from primus.tuning.results import read_results
 from primus.tuning.tune.bench_output import Measured, failure, generation_of, read_head, read_rows, solutions_of
 from primus.tuning.tune.engine import KINDS, Found, Machine, Task, clean
 from primus.tuning.tune.gpus import Gpu, how_hidden, visible_gpus
-from primus.tuning.tune.processes import Processes
+from primus.tuning.tune.processes import Processes, encoded, tie
 
 PROGRAM = "hipblaslt-bench"
 TUNING_FILE = "HIPBLASLT_TUNING_FILE"
@@ -37,8 +37,8 @@ TINY = Gemm.single(m=128, n=128, k=128, a_type="f32_r")
 PROBE_SECONDS = 300.0
 """The first start on a machine may load gigabytes of kernels."""
 
-LOOK_US, TUNE_US, COMPARE_US = 1_000.0, 10_000.0, 20_000.0
-"""How long a kernel is timed at the first look, among all others, and in each round of the comparison."""
+TUNE_US, COMPARE_US = 10_000.0, 20_000.0
+"""How long a kernel is timed among all others, and in each round of the comparison."""
 
 ROUNDS = 5
 """Of default and winner in turn, each a process: with fewer the noise is not known."""
@@ -72,7 +72,7 @@ class BenchEngine:
         with tempfile.TemporaryDirectory(prefix="primus-tune-") as folder:
             log, place = Path(folder) / "help", Path(folder)
             processes.run(
-                [str(self._program), "--help"], environ=clean(self._environ), output=log, timeout=PROBE_SECONDS
+                [str(self._program), "--help"], environ=encoded(clean(self._environ)), output=log, timeout=PROBE_SECONDS
             )
             self._bench = generation_of(log.read_text(errors="replace"))
             run = self._tiny(processes, clean(self._environ), place)
@@ -117,7 +117,7 @@ class BenchEngine:
     def _tiny(self, processes: Processes, environ: Mapping[str, str], folder: Path) -> _Run | Failure:
         options = (*TINY.to_argv(self._bench), "--iters", "1", "--cold_iters", "1", "--requested_solution", "1")
         command, log, file = [str(self._program), *options], folder / "tiny", folder / "results"
-        extended = {**environ, TUNING_FILE: str(file)}
+        extended = encoded({**environ, TUNING_FILE: str(file)})
         status = processes.run(command, environ=extended, output=log, timeout=PROBE_SECONDS)
         text = log.read_text(errors="replace")
         if status != 0:
@@ -132,15 +132,18 @@ class _Shape:
         self, program: Path, bench: Bench, task: Task, processes: Processes, environ: Mapping[str, str], end: float
     ) -> None:
         self._task, self._processes, self._end = task, processes, end
-        self._environ = task.gpu.environ(clean(environ))
+        self._environ = encoded(task.gpu.environ(clean(environ)))
         self._command = [str(program), *task.gemm.to_argv(bench), "--rotating", "512", "--flush"]
         self._command += ["--workspace", str(min(task.max_workspace, MOST_WORKSPACE))]
         self._skip = ["--skip_slow_solution_ratio", SKIP_RATIO] if bench > Bench.H24 else []
+        self._shown = shlex.join(self._command)
+        self._tied = shlex.join([*tie(), *self._command])
         self._file = task.folder / "results.txt"
 
     def look(self) -> Measured | Failure:
         """The library's own choice and its time, roughly."""
-        return self._time(_DEFAULT, 10, 2, doing="running the library's own choice")
+        run = self._run([*_DEFAULT, *_timed(2, 10)], self._environ, doing="running the library's own choice")
+        return run if isinstance(run, Failure) else run.rows[0]
 
     def search(self, default: Measured) -> Found | Failure:
         """The fastest of all solutions, compared with the default."""
@@ -152,7 +155,7 @@ class _Shape:
         if winner is None or not winner.microseconds:
             return Failure(kind="no-row", message=f"{PROGRAM} ended well but wrote no row for this shape")
         if winner.solution_index == default.index:
-            once = Times(samples=(default.microseconds,))
+            once = Times(samples=(winner.microseconds,))
             comparison: Comparison | Failure = Comparison(default=once, tuned=once)
         else:
             comparison = self._compare(default, winner)
@@ -169,7 +172,9 @@ class _Shape:
 
     def _tune(self, warm_up: int, timed: int) -> _Run | Failure:
         self._file.unlink(missing_ok=True)
-        limits = {TUNING_FILE: str(self._file), USER_WORKSPACE: str(min(self._task.max_workspace, MOST_WORKSPACE))}
+        limits = encoded(
+            {TUNING_FILE: str(self._file), USER_WORKSPACE: str(min(self._task.max_workspace, MOST_WORKSPACE))}
+        )
         options = ["--cold_iters", str(warm_up), "--iters", str(timed), *self._skip]
         run = self._run(options, {**self._environ, **limits}, doing="trying every solution")
         if isinstance(run, Failure):
@@ -181,29 +186,35 @@ class _Shape:
         sides = (_DEFAULT, ("--algo_method", "index", "--solution_index", str(winner.solution_index)))
         about = (default.microseconds, winner.microseconds or default.microseconds)
         counts = [iterations(each, COMPARE_US) for each in about]
-        samples: tuple[list[float], list[float]] = ([], [])
-        for number in range(ROUNDS):
-            for side in (0, 1) if number % 2 == 0 else (1, 0):
-                warm_up, timed = counts[side]
-                measured = self._time(sides[side], timed, warm_up, doing="comparing the winner with the default")
-                if isinstance(measured, Failure):
-                    return measured
-                samples[side].append(measured.microseconds)
-        return Comparison(default=Times(samples=tuple(samples[0])), tuned=Times(samples=tuple(samples[1])))
-
-    def _time(self, options: Sequence[str], timed: int, warm_up: int, *, doing: str) -> Measured | Failure:
-        """Of one solution."""
-        counts = ["--iters", str(timed), "--cold_iters", str(warm_up), "--print_kernel_info"]
-        run = self._run([*options, *counts], self._environ, doing=doing)
+        turns = [side for number in range(ROUNDS) for side in ((0, 1) if number % 2 == 0 else (1, 0))]
+        options = [[*sides[side], *_timed(*counts[side])] for side in turns]
+        run = self._run_all(options, doing="comparing the winner with the default")
         if isinstance(run, Failure):
             return run
-        return run.rows[0]
+        samples: tuple[list[float], list[float]] = ([], [])
+        for side, measured in zip(turns, run.rows, strict=True):
+            samples[side].append(measured.microseconds)
+        return Comparison(default=Times(samples=tuple(samples[0])), tuned=Times(samples=tuple(samples[1])))
 
-    def _run(self, options: Sequence[str], environ: Mapping[str, str], *, doing: str) -> _Run | Failure:
-        command = [*self._command, *options]
+    def _run_all(self, options: Sequence[Sequence[str]], *, doing: str) -> _Run | Failure:
+        """One run after another, each of one solution. A shell goes from one to the next at once, so that the GPU does
+        not wait for us; it ends with the first that fails."""
+        script = "\n".join(["set -e", *(f"{self._tied} {shlex.join(each)}" for each in options)])
+        run = self._execute(["sh", "-c", script], script, self._environ, doing=doing)
+        if not isinstance(run, Failure) and len(run.rows) != len(options):
+            message = f"{PROGRAM} gave {len(run.rows)} times in {len(options)} runs while {doing}"
+            return Failure(kind="no-row", message=message)
+        return run
+
+    def _run(self, options: Sequence[str], environ: Mapping[bytes, bytes], *, doing: str) -> _Run | Failure:
+        return self._execute([*self._command, *options], f"{self._shown} {shlex.join(options)}", environ, doing=doing)
+
+    def _execute(
+        self, command: Sequence[str], shown: str, environ: Mapping[bytes, bytes], *, doing: str
+    ) -> _Run | Failure:
         log = self._task.log
         with log.open("a") as file:
-            file.write(f"$ {shlex.join(command)}\n")
+            file.write(f"$ {shown}\n")
         start = log.stat().st_size
         left = self._end - time.monotonic()
         status = self._processes.run(command, environ=environ, output=log, timeout=max(left, 0.0))
@@ -214,6 +225,10 @@ class _Shape:
         if status == 0 and rows:
             return _Run(rows=rows, winner=None, solutions=solutions_of(text))
         return failure(status, text, doing=doing, limit=self._task.time_limit)
+
+
+def _timed(warm_up: int, timed: int) -> tuple[str, ...]:
+    return ("--cold_iters", str(warm_up), "--iters", str(timed), "--print_kernel_info")
 
 
 _DEFAULT = ("--algo_method", "heuristic", "--requested_solution", "1")

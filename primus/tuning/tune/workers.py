@@ -109,9 +109,10 @@ class Workers:
 
     def _tune(self, gemm: Gemm, gpu: Gpu, folder: Path) -> Found | Failure:
         work = self._work
-        log = work.folder.logs / log_name(gemm)
+        problem = json.dumps(gemm.to_json(), sort_keys=True)
+        log = work.folder.logs / log_name(gemm, problem)
         with log.open("a") as file:
-            file.write(f"# {gemm.title} on GPU {gpu.number}: {json.dumps(gemm.to_json())}\n")
+            file.write(f"# {gemm.title} on GPU {gpu.number}: {problem}\n")
         limits = {name: getattr(work.request, name) for name in ("time_limit", "max_workspace")}
         task = Task(gemm=gemm, gpu=gpu, folder=folder, log=log, **limits)
         return work.engine.tune(task, work.processes)
@@ -142,9 +143,9 @@ class Workers:
         self._work.told(lost)
 
 
-def log_name(gemm: Gemm) -> str:
-    """A file name that a person recognises, and that no other problem has."""
-    digest = hashlib.sha256(json.dumps(gemm.to_json(), sort_keys=True).encode()).hexdigest()[:10]
+def log_name(gemm: Gemm, problem: str) -> str:
+    """A file name that a person recognises, and that no other problem has; `problem` says all of it."""
+    digest = hashlib.sha256(problem.encode()).hexdigest()[:10]
     readable = re.sub(r"[^\w.-]+", "_", gemm.title.replace("×", "x").replace("→", "-"))
     return f"{readable[:80]}-{digest}.log"
 
