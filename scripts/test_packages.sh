@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the real tests need: a SLURM cluster, podman, shellcheck and a compiler. Called by `make test`.
+# Installs the Debian packages that the real tests need: a SLURM cluster, podman, shellcheck, a compiler and a browser. Called by `make test`.
 # Without root or apt-get it only says what is missing, and those tests are skipped.
 set -euo pipefail
 
-packages=(slurmctld slurmd slurm-client munge podman runc conmon busybox-static shellcheck gcc libc6-dev openssl)
+packages=(slurmctld slurmd slurm-client munge podman runc conmon busybox-static shellcheck gcc libc6-dev openssl chromium)
 
 main() {
     local missing=() package

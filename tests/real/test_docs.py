@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from report_runs import Runs
 
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/index.md", "docs/backends.md", "docs/data.md", "docs/containers.md", "docs/launch.md")
+PAGES = ("README.md", "docs/index.md", "docs/backends.md", "docs/data.md", "docs/containers.md", "docs/launch.md", "docs/reports.md")
 """The others have a test of their own, which names them."""
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -28,9 +29,11 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def newcomer(tmp_path: Path) -> Path:
-    """A folder with what the pages take for granted: some text, a tokenizer, and `primus` on the path."""
+    """A folder with what the pages take for granted: some text, a tokenizer, two runs, and `primus` on the path."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
+    for name in ("monday", "tuesday"):
+        Runs(tmp_path / "output").make(name)
     (tmp_path / "texts").mkdir()
     for name in ("a.py", "b.txt", "c.md"):
         (tmp_path / "texts" / name).write_text("Some text.\n")

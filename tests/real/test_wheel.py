@@ -41,6 +41,7 @@ def test_it_has_the_presets_the_schemas_and_the_licence(wheel: Path) -> None:
     assert {f"primus/backends/{name}/schema.json" for name in ("megatron", "torchtitan")} <= set(names)
     assert "primus/py.typed" in names
     assert any(name.endswith(".data/data/share/man/man1/primus.1") for name in names)
+    assert {f"primus/report/page/{name}" for name in ("page.html", "style.css", "report.js")} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests", "data/", "output"))]
 
