@@ -50,19 +50,35 @@ CHECKS: Mapping[str, Check] = {
     "gpus": Check(look=lambda place: gpu_facts(place.accelerators, place.environ, place.root), seconds=30),
     "network": Check(look=lambda place: network_facts(place.accelerators, place.address, place.root), seconds=10),
     "names": Check(look=lambda place: name_facts(place.address), seconds=10),
-    "folders": Check(look=lambda place: folder_facts(place.folders, full=place.full), seconds=30),
     "software": Check(look=lambda place: software_facts(place.root), seconds=10),
     "torch": Check(look=lambda place: torch_facts(place.environ), seconds=90),
 }
 """In this order, by their names in the report."""
 
-HOST_SECONDS = sum(check.seconds for check in CHECKS.values())
-"""The host part takes no longer."""
+FOLDER_SECONDS = 30.0
+"""Limit of the check of each folder."""
+
+
+def host_seconds(folders: int) -> float:
+    """The host part takes no longer."""
+    return sum(check.seconds for check in CHECKS.values()) + folders * FOLDER_SECONDS
 
 
 def examine_host(place: Place, checks: Mapping[str, Check] = CHECKS) -> dict[str, Any]:
-    """The facts by check, with `seconds` of each, `hung` ones and `failed` ones with the system's words."""
+    """The facts by check and of the `folders`, with `seconds` of each check, `hung` ones and `failed` ones with the
+    system's words."""
     facts: dict[str, Any] = {"seconds": {}, "hung": {}, "failed": {}}
+    folders = {f"{use} folder {folder}": _folder_check(use, folder) for use, folder in place.folders.items()}
+    _look(place, {**checks, **folders}, facts)
+    facts["folders"] = [facts.pop(name) for name in folders if name in facts]
+    return facts
+
+
+def _folder_check(use: str, folder: Path) -> Check:
+    return Check(look=lambda place: folder_facts(use, folder, full=place.full), seconds=FOLDER_SECONDS)
+
+
+def _look(place: Place, checks: Mapping[str, Check], facts: dict[str, Any]) -> None:
     for name, check in checks.items():
         begin = time.monotonic()
         answer = _within(check, place)
@@ -73,7 +89,6 @@ def examine_host(place: Place, checks: Mapping[str, Check] = CHECKS) -> dict[str
             facts["failed"][name] = str(answer[0])
         else:
             facts[name] = answer[0]
-    return facts
 
 
 def _within(check: Check, place: Place) -> tuple[Any] | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from primus.doctor.host_system import read
 
-_BLOCK = 4 << 20
+_BLOCK = 16 << 20
 _QUICK, _FULL = 64 << 20, 1 << 30
 """Bytes of the file."""
 
@@ -20,21 +19,17 @@ _SECONDS = 3.0
 _SMALL_WRITES = 8
 
 
-def folder_facts(folders: Mapping[str, Path], *, full: bool) -> list[dict[str, Any]]:
-    """Space, file system and speed of each folder, or of the nearest one above that exists. A folder that may not be
-    written is not measured."""
-    facts = []
-    for use, folder in folders.items():
-        place = folder.absolute()
-        while not place.exists():
-            place = place.parent
-        facts.append({"use": use, "path": str(folder), **_facts(place, full=full)})
-    return facts
-
-
-def _facts(place: Path, *, full: bool) -> dict[str, Any]:
+def folder_facts(use: str, folder: Path, *, full: bool) -> dict[str, Any]:
+    """Space, file system and speed of a folder, or of the nearest one above that exists. What may not be written is not
+    measured."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
     space = os.statvfs(place)
     facts: dict[str, Any] = {
+        "use": use,
+        "path": str(folder),
+        "exists": place == folder.absolute(),
         "free_gib": round(space.f_bavail * space.f_frsize / 2**30, 2),
         "total_gib": round(space.f_blocks * space.f_frsize / 2**30, 2),
         "free_files": space.f_favail if space.f_files else None,
@@ -84,7 +79,7 @@ def _write(file: int, size: int) -> tuple[int, float]:
     begin, written = time.monotonic(), 0
     while written < size and time.monotonic() - begin < _SECONDS:
         written += os.write(file, block)
-    os.fsync(file)
+        os.fdatasync(file)  # each time, so that a slow disk does not take long at the end
     return written, time.monotonic() - begin
 
 

@@ -180,6 +180,12 @@ def _unwritable(facts: Facts) -> Iterator[str]:
             yield f"{folder['use']} folder {folder['path']} can't be written"
 
 
+def _no_data(facts: Facts) -> Iterator[str]:
+    for folder in facts.get("folders", []):
+        if folder["use"] == "data" and not folder["exists"]:
+            yield f"data folder {folder['path']} is not there"
+
+
 def _own_name(facts: Facts) -> Iterator[str]:
     host = facts.get("names", {}).get("host", {})
     if "error" in host:
@@ -295,6 +301,7 @@ RULES: tuple[Rule, ...] = (
     Rule(name="space", severity="warning", look=_space, remedy="free some space, or choose another folder"),
     Rule(name="files", severity="warning", look=_inodes, remedy="delete files there, or choose another folder"),
     Rule(name="not-writable", severity="error", look=_unwritable, remedy="choose another folder, or ask for access"),
+    Rule(name="no-data", severity="error", look=_no_data, remedy="mount it there too, or correct --data or DATA_PATH"),
     Rule(name="own-name", severity="note", look=_own_name, remedy="add the host to /etc/hosts or to the name server"),
     Rule(name="name-of-node-0", severity="error", look=_node_0, remedy="mend the name server, or give an address"),
     Rule(name="slow-names", severity="warning", look=_slow_names, remedy="mend the name server that is asked first"),

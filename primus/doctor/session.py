@@ -16,7 +16,7 @@ from typing import Any
 
 from primus import __version__
 from primus.doctor.examine import Examination, conclude
-from primus.doctor.host import HOST_SECONDS, Place, examine_host
+from primus.doctor.host import Place, examine_host, host_seconds
 from primus.doctor.plan import STEP_SECONDS
 from primus.doctor.talk import answer_clocks, ask_clocks, await_kind, collect
 from primus.doctor.worker import REQUEST
@@ -117,7 +117,7 @@ def _take_part(request: Request, run_dir: RunDirectory, address: str | None, lin
     answer_clocks(link, _CLOCKS)
     facts = _host_part(request, address, _Clock())
     link.send("host", host=socket.gethostname(), facts=facts)
-    reason = await_kind(link, "measure", HOST_SECONDS + _PATIENCE)["reason"]
+    reason = await_kind(link, "measure", host_seconds(len(request.folders)) + _PATIENCE)["reason"]
     if reason is None:
         _measure(request, run_dir, link, _Clock())
         link.send("results", results=_results(run_dir.path, request.resources))

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from primus.doctor.finding import EXIT_STATUS
-from primus.doctor.host import CHECKS
+from primus.doctor.host import CHECKS, FOLDER_SECONDS
 from primus.doctor.outliers import DEVIATIONS, FEWEST, SHARE
 from primus.doctor.plan import BUS, SIZES, STEP_SECONDS
 from primus.doctor.rules import RULES
@@ -30,6 +30,7 @@ def test_the_tables_are_those_of_the_code(assert_tables):
 def test_the_checks_and_their_limits_are_those_of_the_code():
     rows = re.findall(r"^\| `(\w+)` \| .* \| (\d+) \|$", TEXT, re.MULTILINE)
     assert rows == [(name, f"{check.seconds:.0f}") for name, check in CHECKS.items()]
+    assert f"each with {FOLDER_SECONDS:.0f} seconds at most" in TEXT
 
 
 def test_the_numbers_are_those_of_the_code():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from primus.doctor import host
 from primus.doctor.finding import worst
 from primus.doctor.host import Check, Place, examine_host
 from primus.doctor.host_disk import folder_facts
@@ -31,6 +32,19 @@ def test_a_check_that_hangs_is_named_and_the_next_one_is_made():
     (finding,) = host_findings({"hung": facts["hung"]}, "node 0")
     assert finding.severity == "error"
     assert "check of folders" in finding.evidence
+
+
+def test_a_folder_that_fails_does_not_hide_the_others(tmp_path, monkeypatch):
+    def look(use, folder, *, full):
+        if use == "data":
+            raise OSError(116, "Stale file handle")
+        return {"use": use}
+
+    monkeypatch.setattr(host, "folder_facts", look)
+    place = Place(environ={}, accelerators=CPU, folders={"data": Path("/data"), "run": tmp_path})
+    facts = examine_host(place, {})
+    assert facts["folders"] == [{"use": "run"}]
+    assert facts["failed"] == {"data folder /data": "[Errno 116] Stale file handle"}
 
 
 def test_what_the_system_refuses_is_told_in_its_words():
@@ -82,7 +96,8 @@ def test_memory_and_its_limits_are_read(machine):
 
 
 def test_a_folder_is_measured_and_left_as_it_was(tmp_path):
-    (facts,) = folder_facts({"run": tmp_path / "not" / "there"}, full=False)
+    facts = folder_facts("run", tmp_path / "not" / "there", full=False)
+    assert not facts["exists"]
     assert facts["path"] == str(tmp_path / "not/there")
     assert facts["write_mb"] > 0
     assert facts["read_mb"] > 0
@@ -92,7 +107,7 @@ def test_a_folder_is_measured_and_left_as_it_was(tmp_path):
 
 
 def test_a_folder_that_may_not_be_written_is_not_measured():
-    (facts,) = folder_facts({"data": Path("/proc")}, full=False)
+    facts = folder_facts("data", Path("/proc"), full=False)
     assert "write_mb" not in facts
 
 

@@ -31,6 +31,7 @@ PORT = {
 FOLDER = {
     "use": "run",
     "path": "output",
+    "exists": True,
     "free_gib": 900.0,
     "total_gib": 1000.0,
     "free_files": None,
@@ -86,6 +87,7 @@ CASES = {
     "space": ("folders", [{**FOLDER, "free_gib": 4.0}]),
     "files": ("folders", [{**FOLDER, "free_files": 12}]),
     "not-writable": ("folders", [{**FOLDER, "writable": False}]),
+    "no-data": ("folders", [{**FOLDER, "use": "data", "exists": False}]),
     "own-name": ("names", "host", {"name": "gpu-17", "error": "unknown", "seconds": 0.1}),
     "name-of-node-0": ("names", "node 0", {"name": "node0", "error": "unknown", "seconds": 0.1}),
     "slow-names": ("names", "host", {"name": "gpu-17", "addresses": ["10.0.0.17"], "seconds": 5.0}),
