@@ -29,6 +29,8 @@ failure."""
 _NODE_AT_FAULT = frozenset({"gpu-lost", "gpu-memory-error", "gpu-hang", "no-gpu"})
 """Rows of launch/causes.toml that another node may not have."""
 
+_STOPPED = 128 + signal.SIGTERM
+
 _UPDATES = 40
 _UPDATE_PAUSE = 0.05
 
@@ -109,9 +111,9 @@ def end(attempt: Attempt, status: int, *, lost: Sequence[int], silent: str, aske
         if lost:
             _give_up(attempt, f"{why} (--max-requeues {attempt.max_requeues})")
             return int(ExitStatus.SERVICE)
-    if silent and not lost:  # the nodes have noted how they ended
+    if status == 0 or (silent and not lost):  # srun was ended, or had to end the step: it does not know
         noted = run_dir.read_status()
-        status = status if noted is None or noted.exit_status is None else noted.exit_status
+        status = _STOPPED if noted is None or noted.exit_status is None else noted.exit_status
         if status == 0:
             return 0
     true = true_status(run_dir, f"{attempt.job}-{attempt.restart}", status)

@@ -132,6 +132,13 @@ def test_a_job_that_a_user_ends_has_no_next_one(job):
     assert job("end", "--status", "143", "--asked", "TERM", "--chain", "1")[1] == []
 
 
+def test_what_srun_says_of_a_step_that_it_has_ended_does_not_count(job):
+    job.run_dir.write_status(Status(state="running"))
+    assert job("end", "--status", "0", "--asked", "TERM")[0].stdout == "143\n"
+    job.run_dir.write_status(Status(state="succeeded", exit_status=0))
+    assert job("end", "--status", "0", "--asked", "TERM")[0].stdout == "0\n"
+
+
 def test_one_task_of_an_array_goes_on_alone():
     command = next_command(["sbatch", "--array=0-9", "job.sh"], ["n1", "n2"], "4")
     assert command == ["sbatch", "--exclude=n1,n2", "--array=4", "job.sh"]

@@ -98,7 +98,7 @@ start() {
     done
     wait "$srun" 2>/dev/null
     status=$?
-    ((status == 0)) && return
+    ((status == 0)) && [[ -z $asked ]] && return # of a step that it has to end srun may say 0
     mapfile -t lost < <(without_note)
     status=$(after end --status "$status" --asked "$asked" --silent "$silent" --chain "$chain" --lost "${lost[@]}") ||
         fail "srun left with status $status"
@@ -110,7 +110,8 @@ fewest_cpus() {
 }
 
 one_failed() {
-    compgen -G "$folder/failed-$attempt-*" >/dev/null
+    local found=("$folder"/failed-"$attempt"-node*)
+    [[ -e ${found[0]} ]]
 }
 
 # The nodes that are left can't go on; they get some seconds to find that out and to say why.
@@ -131,7 +132,7 @@ ask_to_stop() {
 # and notes its end. Compared with another file of the same disk, so that no clock matters.
 look_after_nodes() {
     ((silence)) || return 0
-    if [[ -z $(without_note) ]]; then
+    if (($(count_notes) == SLURM_JOB_NUM_NODES)); then
         : "${all_ended:=$SECONDS}"
         ((SECONDS - all_ended < (silence < 30 ? silence : 30))) || give_up
     elif ((SECONDS >= next_look)); then
@@ -151,6 +152,14 @@ silent_nodes() {
     for node in $(without_note); do
         [[ $folder/alive-$attempt-node$node -nt $folder/mark-$attempt ]] || echo "$node"
     done
+}
+
+count_notes() {
+    (
+        shopt -s nullglob
+        notes=("$folder"/done-"$attempt"-node* "$folder"/failed-"$attempt"-node*)
+        echo "${#notes[@]}"
+    )
 }
 
 # The nodes that have not noted how they ended.
