@@ -21,7 +21,7 @@ _SMALL_WRITES = 8
 
 def folder_facts(use: str, folder: Path, *, full: bool) -> dict[str, Any]:
     """Space, file system and speed of a folder, or of the nearest one above that exists. What may not be written is not
-    measured."""
+    measured, nor is data that is not there."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -37,7 +37,8 @@ def folder_facts(use: str, folder: Path, *, full: bool) -> dict[str, Any]:
         "writable": os.access(place, os.W_OK | os.X_OK),
     }
     size = _FULL if full else _QUICK
-    if facts["writable"] and space.f_bavail * space.f_frsize > 4 * size:
+    measurable = facts["writable"] and (facts["exists"] or use != "data")
+    if measurable and space.f_bavail * space.f_frsize > 4 * size:
         facts |= _speed(place, size)
     return facts
 

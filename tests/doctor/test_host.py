@@ -111,6 +111,10 @@ def test_a_folder_that_may_not_be_written_is_not_measured():
     assert "write_mb" not in facts
 
 
+def test_data_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
+    assert "write_mb" not in folder_facts("data", tmp_path / "missing", full=False)
+
+
 def test_names_resolve_or_say_why_not():
     assert name_facts("127.0.0.1")["node 0"]["addresses"] == ["127.0.0.1"]
     assert name_facts("no.such.host.invalid")["node 0"]["error"]
