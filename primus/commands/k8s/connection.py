@@ -88,6 +88,7 @@ class Connection:
             raise UsageError(
                 f"--namespace {self.namespace}, --workspace {workspace}: both name the namespace; give one"
             )
+        held = ExitStack()
         with ExitStack() as stack:
             cluster = stack.enter_context(
                 connect(
@@ -98,7 +99,9 @@ class Connection:
                     timeout=self.timeout,
                 )
             )
-            return ClusterTarget(cluster, options, close=stack.pop_all().close)
+            target = ClusterTarget(cluster, options, close=held.close)
+            held.push(stack.pop_all())
+            return target
 
 
 def show(

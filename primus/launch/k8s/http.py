@@ -3,6 +3,7 @@ this."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import httpx
 
 _TRIES = 5
+_FIRST_TRIES = 3
+"""Where nobody ever answered: the address is wrong perhaps."""
+
 _FIRST_PAUSE = 0.5
 """Seconds before the second try; doubled each time."""
 
@@ -116,6 +120,7 @@ class Http:
 
         self._endpoint = endpoint
         self._sleep = sleep
+        self._answered = False
         self._client = httpx.Client(
             headers={"Accept": "application/json"},
             auth=self._signed,
@@ -146,12 +151,12 @@ class Http:
     def again(self, method: str, path: str, **request: Any) -> Any:
         """A request that does no harm when it arrives twice, tried until it is answered or seems hopeless."""
         pause = _FIRST_PAUSE
-        for remaining in reversed(range(_TRIES)):
+        for tries in itertools.count(1):
             try:
                 return self.once(method, path, **request)
             except PassingError as error:
-                if not remaining:
-                    raise ServiceError(f"{error} (tried {_TRIES} times)") from error
+                if tries == (_TRIES if self._answered else _FIRST_TRIES):
+                    raise ServiceError(f"{error} (tried {tries} times)") from error
                 self.pause(error, pause)
                 pause *= 2
         raise AssertionError("unreachable")
@@ -169,6 +174,7 @@ class Http:
             answer = self._client.request(
                 method, self._endpoint.url + path, params=_given(params), content=content, headers=headers
             )
+        self._answered = True
         return _read(what, answer, self._endpoint)
 
     def lines(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[str]:

@@ -139,7 +139,10 @@ def _jobset(workload: Workload, options: ClusterOptions, id: str) -> Manifest:
         spec["activeDeadlineSeconds"] = workload.timeout
     return {
         "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True, "subdomain": id},
-        "failurePolicy": {"maxRestarts": workload.max_retry},
+        "failurePolicy": {
+            "maxRestarts": workload.max_retry,
+            "rules": [{"name": "hopeless", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}],
+        },
         "ttlSecondsAfterFinished": workload.ttl,
         "replicatedJobs": [{"name": "node", "replicas": 1, "template": {"spec": spec}}],
     }
