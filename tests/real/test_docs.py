@@ -14,7 +14,15 @@ from report_runs import Runs
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/index.md", "docs/backends.md", "docs/data.md", "docs/containers.md", "docs/launch.md", "docs/reports.md")
+PAGES = (
+    "README.md",
+    "docs/index.md",
+    "docs/backends.md",
+    "docs/data.md",
+    "docs/containers.md",
+    "docs/launch.md",
+    "docs/reports.md",
+)
 """The others have a test of their own, which names them."""
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
