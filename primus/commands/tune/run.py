@@ -12,17 +12,21 @@ from types import FrameType
 
 from primus.commands.tune.given import PASSED_ON, Wish, words
 from primus.errors import ExitStatus, UsageError
+from primus.lifeline import end_with_parent
 
 
 def here(wish: Wish, stages: Sequence[int]) -> int:
     """The stages on this machine; `all` goes on where it was left."""
+    if len(stages) == 1:
+        command = _primus(["train", *train_words(wish, stages[0])])
+        os.execve(command[0], command, _environ(wish))  # signals and status are its own
     status = 0
     for stage in stages:
-        if stage == 1 and len(stages) > 1 and not wish.fresh and _is_dumped(wish):
+        if stage == 1 and not wish.fresh and _is_dumped(wish):
             continue
         print(f"Stage {stage}", flush=True)
         ended = _run(["train", *train_words(wish, stage)], wish.variables)
-        if ended and not (ended == ExitStatus.PARTIAL and len(stages) > 1):  # what was tuned can be used
+        if ended not in (0, ExitStatus.PARTIAL):  # of some shapes only: what was tuned can be used
             return ended
         status = status or ended
     return status
@@ -135,7 +139,7 @@ def _is_dumped(wish: Wish) -> bool:
 def _run(argv: Sequence[str], variables: Mapping[str, str]) -> int:
     """A command of ours to its end; its status as a shell has it. Signals that end us reach it first."""
     command = _primus(argv)
-    with subprocess.Popen(command, env={**os.environ, **variables}) as child:
+    with subprocess.Popen(command, env={**os.environ, **variables}, preexec_fn=end_with_parent) as child:  # noqa: PLW1509
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             child.send_signal(number)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +143,19 @@ def test_a_dump_without_a_gemm_is_an_error_with_its_cause(chain: Chain, tmp_path
     assert ended.returncode == 4, ended.stderr
     assert "No GEMM was dumped" in ended.stderr
     assert "ran on CPUs, and only AMD GPUs have hipBLASLt" in ended.stderr
+
+
+def test_all_stages_stop_when_asked_and_do_not_go_on(tmp_path: Path, until: Callable[..., None]):
+    """SIGTERM reaches the training of stage 1, whose status is that of the command."""
+    command = [sys.executable, "-m", "primus", "tune", "--stage", "all", "--exp", "megatron/tiny_llama"]
+    values = {"mock_data": "true", "data_path": "null", "micro_batch_size": 2, "global_batch_size": 2}
+    sets = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    environ = os.environ | {"OMP_NUM_THREADS": "1", "USER": "me"}
+    with subprocess.Popen(
+        [*command, *sets, "--train-iters", "100000"], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True
+    ) as tune:
+        until(lambda: list(tmp_path.glob("output/*/*/*/runs/*/logs/node0/rank0.log")))
+        tune.send_signal(signal.SIGTERM)
+        out, _ = tune.communicate(timeout=60)
+    assert tune.returncode == 143
+    assert "Stage 2" not in out
