@@ -178,17 +178,18 @@ def _read_rows(results: Results, lines: Sequence[str]) -> None:
 
     for number, line in enumerate(lines, start=1):
         text = line.strip()
-        if (text == header and text) or "transA" in text.split(","):
+        values = () if text == header else tuple(text.split(","))
+        if (text == header and text) or "transA" in values:
             if fresh:
                 _report(results, fresh, _NO_VALUES)
             if text != header:
-                names = tuple(ALIASES.get(name, name) for name in text.split(","))
+                names = tuple(ALIASES.get(name, name) for name in values)
             header, fresh = text, number
         elif text.startswith(VERSION):
             if number > 1:
                 _report(results, number, "a second version line; it is left out")
         elif text:
-            _read_values(results, number, tuple(text.split(",")), names, has_header=bool(fresh))
+            _read_values(results, number, values, names, has_header=bool(fresh))
             fresh = 0
     if fresh:
         _report(results, fresh, _NO_VALUES)

@@ -37,7 +37,7 @@ class Tuning:
     def __init__(self, folder: Path, rocm: Path) -> None:
         self.folder = folder / "gemm_tune"
         self.noted = folder / "noted"
-        self.noted.mkdir()
+        self.noted.mkdir(parents=True)
         shapes = folder / "gemm_shape" / "gemm_shapes.jsonl"
         self.request = TuneRequest(
             shapes=shapes, results=self.folder / RESULTS_NAME, engine="bench", rocm=rocm, time_limit=60
