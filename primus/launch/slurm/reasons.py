@@ -25,14 +25,14 @@ _RELEASE = "`scontrol release` lets it go"
 
 
 REASONS = {
-    "Resources": Reason(words="waits for nodes to get free"),
+    "Resources": Reason(words="not enough nodes are free"),
     "Priority": Reason(words="other jobs go first"),
-    "Dependency": Reason(words="waits for the jobs that it depends on"),
+    "Dependency": Reason(words="the jobs that it depends on have not ended"),
     "BeginTime": Reason(words="may not begin yet: SLURM waits a while after a requeue, or --begin says when"),
-    "Reservation": Reason(words="waits for its reservation"),
+    "Reservation": Reason(words="its reservation has not begun"),
     "ReqNodeNotAvail": Reason(words="a node that it needs is down, drained or reserved"),
     "NodeDown": Reason(words="a node that it needs is down"),
-    "Licenses": Reason(words="waits for a licence"),
+    "Licenses": Reason(words="no licence is free"),
     "Cleaning": Reason(words="its last attempt is still being cleared away"),
     "Prolog": Reason(words="its nodes are being prepared"),
     "JobArrayTaskLimit": Reason(words="enough tasks of its array run already"),

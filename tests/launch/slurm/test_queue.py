@@ -106,7 +106,7 @@ def test_what_the_user_has_chosen_of_the_output_does_not_count(slurm):
     ("reason", "words"),
     [
         ("PartitionDown", "partition debug is down: it will never start"),
-        ("Resources", "waits for nodes to get free"),
+        ("Resources", "not enough nodes are free"),
         ("(Priority)", "other jobs go first"),
         ("JobHeldUser", "it is held: `scontrol release` lets it go"),
         (
