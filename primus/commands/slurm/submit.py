@@ -101,7 +101,9 @@ def submit(
     exclude_failed_nodes: Annotated[
         bool | None,
         typer.Option(
-            "--exclude-failed-nodes", help="Leave a node out from the next attempt on, once one was lost on it."
+            "--exclude-failed-nodes/--no-exclude-failed-nodes",
+            help="Leave a node out from the next attempt on, once one was lost on it.  [default: no]",
+            show_default=False,
         ),
     ] = None,
     chain: Annotated[int | None, _option("Go on in up to N further jobs when the time is up.", metavar="N")] = None,
