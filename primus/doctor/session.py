@@ -99,14 +99,13 @@ def examine(request: Request) -> dict[str, Any] | int:
             silent=silent,
             results=_each_once(results),
             workers=request.resources.world_size if reason is None else 0,
-            left_out=[] if reason is None else [f"the measured part: {reason}"],
-            failure=outcome.cause or outcome.state if outcome and outcome.state != "succeeded" else None,
+            left_out=_left_out(reason, outcome),
+            failure=(outcome.cause or "failed") if outcome and outcome.state == "failed" else None,
             seconds=clock.parts,
         )
     )
     if outcome is not None and outcome.state == "interrupted":
         answer["exit_status"] = outcome.exit_status
-        answer["left_out"].append(f"what was not measured yet: {outcome.cause}")
     link.send("over", exit_status=answer["exit_status"])
     link.close()
     return answer
@@ -171,6 +170,14 @@ def _reason_not_to_measure(nodes: Sequence[Mapping[str, Any]], silent: Sequence[
         names = ", ".join(f"node {node['node']} ({node['host']})" for node in without)
         return f"torch can't be imported on {names}"
     return None
+
+
+def _left_out(reason: str | None, outcome: Outcome | None) -> list[str]:
+    if reason is not None:
+        return [f"the measured part: {reason}"]
+    if outcome is not None and outcome.state == "interrupted":
+        return [f"what had not been measured yet: {outcome.cause}"]
+    return []
 
 
 def _measure(request: Request, run_dir: RunDirectory, link: Link, clock: _Clock) -> Outcome:

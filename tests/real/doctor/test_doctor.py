@@ -131,6 +131,21 @@ def test_a_worker_that_hangs_is_named_and_not_waited_for(
     assert one.finish()[0] == answer["exit_status"] == 20
 
 
+def test_what_is_stopped_says_so_and_reports_what_it_has(
+    doctor: Callable[..., Doctor], until: Callable[..., None]
+) -> None:
+    one = doctor("--full")
+    until(lambda: any(map(measures, one.folder.glob("output/doctor/runs/*/doctor/node0-rank0.json"))), timeout=120)
+    one.process.send_signal(signal.SIGTERM)
+
+    status, out, _ = one.finish()
+
+    answer = json.loads(out)
+    assert status == answer["exit_status"] == 143
+    assert answer["left_out"][0].startswith("what had not been measured yet: stopped by SIGTERM")
+    assert errors(answer) == []
+
+
 def measures(path: Path) -> bool:
     return "meet" in json.loads(path.read_text())["done"]
 
