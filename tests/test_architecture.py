@@ -17,7 +17,7 @@ FLOORS = (
     ("primus.data", "primus.metrics"),
     ("primus.backends",),
     ("primus.launch",),
-    ("primus.tuning", "primus.report", "primus.doctor"),
+    ("primus.tuning", "primus.report", "primus.doctor", "primus.bench", "primus.estimate"),
     ("primus.api",),
     ("primus.commands",),
     ("primus.cli",),
