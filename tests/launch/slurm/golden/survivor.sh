@@ -135,11 +135,15 @@ look_after_nodes() {
     if (($(count_notes) == SLURM_JOB_NUM_NODES)); then
         : "${all_ended:=$SECONDS}"
         ((SECONDS - all_ended < (silence < 30 ? silence : 30))) || give_up
+    elif ((SECONDS - ${last_look:=$SECONDS} > 30)); then # the job was suspended, as its nodes were
+        next_look=$((SECONDS + silence))
+        touch "$folder/mark-$attempt"
     elif ((SECONDS >= next_look)); then
         next_look=$((SECONDS + silence))
         [[ -z $(silent_nodes) ]] || give_up
         touch "$folder/mark-$attempt"
     fi
+    last_look=$SECONDS
 }
 
 give_up() {
