@@ -51,8 +51,9 @@ def test_each_of_the_faults_has_a_test() -> None:
         for path in TESTS.rglob("test_*.py")
         for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)
     }
-    named = {name for _, names in rows for name in re.findall(r"`(\w+)`", names)}
-    assert not named - known
+    named = {int(number): re.findall(r"`(\w+)`", names) for number, names in rows}
+    assert not {name for names in named.values() for name in names} - known
+    assert not [number for number, names in named.items() if not all(f"_fault_{number}_" in name for name in names)]
 
 
 def test_every_test_of_a_fault_is_for_one_of_the_table() -> None:
