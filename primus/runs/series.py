@@ -85,7 +85,7 @@ def _append_alike(series: Series, lines: Sequence[bytes]) -> bool:
         return False
     if b"e-" in text or b"e+" in text:
         text = text.replace(b"e-", b"E-").replace(b"e+", b"E+")  # no name holds these
-    shape = text[: len(lines[0])].translate(None, _IN_NUMBERS)
+    shape = b"{%b}\n" % b", ".join(b'"%b": ' % name.encode() for name in names)
     if text.translate(None, _IN_NUMBERS) != shape * len(lines):
         return False
     try:
