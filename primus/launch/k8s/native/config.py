@@ -56,7 +56,8 @@ def connect(
                 config.load_incluster_config(client_configuration=settings)
                 found = (_SERVICE_ACCOUNT / "namespace").read_text().strip()
             else:
-                file = None if kubeconfig is None else str(kubeconfig)
+                # The client looks at the variable only once, when it is imported.
+                file = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG") or None
                 config.load_kube_config(
                     file, context=context, client_configuration=settings, persist_config=False, temp_file_path=folder
                 )
