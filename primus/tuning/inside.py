@@ -25,7 +25,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     try:
-        answer = {"outcome": _plain(run(_tune_request(request["tune"])))} if "tune" in request else _ask(request)
+        answer = {"outcome": as_json(run(_tune_request(request["tune"])))} if "tune" in request else _ask(request)
     except PrimusError as error:
         answer = {"error": str(error), "status": int(error.status)}
     write_text(folder / ANSWER, json.dumps(answer) + "\n")
@@ -35,11 +35,6 @@ def main() -> int:
 def _ask(request: dict[str, Any]) -> dict[str, Any]:
     answer = ask(request, timeout=ASKING_SECONDS)
     return {"failure": asdict(answer)} if isinstance(answer, Failure) else {"answer": answer}
-
-
-def as_json(request: TuneRequest) -> dict[str, Any]:
-    """The request as it goes into the container."""
-    return _plain(request)
 
 
 def as_outcome(value: dict[str, Any]) -> Outcome:
@@ -53,7 +48,8 @@ def _tune_request(value: dict[str, Any]) -> TuneRequest:
     return TuneRequest(**{**value, **paths, "also": frozenset(value["also"])})
 
 
-def _plain(value: TuneRequest | Outcome) -> dict[str, Any]:
+def as_json(value: TuneRequest | Outcome) -> dict[str, Any]:
+    """One of the two as it goes in or comes out."""
     found = {each.name: getattr(value, each.name) for each in fields(value)}
     changed = {name: str(each) for name, each in found.items() if isinstance(each, Path)}
     return {**found, **changed, **{name: sorted(each) for name, each in found.items() if isinstance(each, frozenset)}}

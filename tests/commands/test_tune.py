@@ -115,6 +115,12 @@ def test_all_stages_on_kubernetes_are_refused_with_the_way_to_do_it(primus):
     assert "primus k8s wait" in done.stderr
 
 
+def test_all_stages_on_several_nodes_are_refused_where_nobody_puts_them_in_order(primus):
+    done = primus("tune", "--stage", "all", "--exp", "llama3_8B", NNODES="2")
+    assert done.returncode == 2
+    assert "Run --stage 1 on all nodes, --stage 2 on the first, --stage 3 on all" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -20,6 +20,11 @@ def here(wish: Wish, stages: Sequence[int]) -> int:
     if len(stages) == 1:
         command = _primus(["train", *train_words(wish, stages[0])])
         os.execve(command[0], command, _environ(wish))  # signals and status are its own
+    if _nodes(wish) > 1:
+        raise UsageError(
+            "--stage all: on one node, or with --target slurm, since stage 2 is done by one node and the others would "
+            "wait for it. Run --stage 1 on all nodes, --stage 2 on the first, --stage 3 on all"
+        )
     status = 0
     for stage in stages:
         if stage == 1 and not wish.fresh and _is_dumped(wish):
@@ -111,6 +116,10 @@ def _refuse(wish: Wish, target: str, names: Sequence[str]) -> None:
         raise UsageError(f"{', '.join(wrong)}: not with --target {target}, which decides that itself")
 
 
+def _nodes(wish: Wish) -> int:
+    return int(wish.options.get("nnodes") or os.environ.get("NNODES") or 1)
+
+
 def _is_dumped(wish: Wish) -> bool:
     """Whether stage 1 has dumped the shapes of this very experiment, on as many processes; says so."""
     from primus.backends.prepare import prepare
@@ -126,7 +135,7 @@ def _is_dumped(wish: Wish) -> bool:
     processes = wish.options.get("nproc_per_node") or os.environ.get("GPUS_PER_NODE")
     found = dumped_before(
         prepared.usable(),
-        nnodes=int(wish.options.get("nnodes") or os.environ.get("NNODES") or 1),
+        nnodes=1,
         nproc_per_node=int(processes or find_accelerators(os.environ).count or 1),
         steps=wish.steps,
         environ=os.environ,
