@@ -27,6 +27,8 @@ COMMANDS = {
     "runs": ("primus.commands.runs", "Look back at runs: list, show, compare, clean."),
     "report": ("primus.commands.report", "Make a page about runs: curves, what ran, what differs."),
     "doctor": ("primus.commands.doctor", "Examine machines: host, network, measured rates."),
+    "estimate": ("primus.commands.estimate", "Estimate memory, communication and time before a training."),
+    "bench": ("primus.commands.bench", "Compare settings by short trainings."),
     "models": ("primus.commands.models", "List the model presets."),
     "k8s": ("primus.commands.k8s", "Train on Kubernetes."),
     "data": ("primus.commands.data", "Prepare training data."),

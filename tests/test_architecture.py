@@ -11,7 +11,15 @@ import primus
 PACKAGE = Path(primus.__file__).parent
 
 FLOORS = (
-    ("primus.errors", "primus.lifeline", "primus.suggest", "primus.job", "primus.redact", "primus.table"),
+    (
+        "primus.errors",
+        "primus.lifeline",
+        "primus.suggest",
+        "primus.job",
+        "primus.redact",
+        "primus.table",
+        "primus.callable",
+    ),
     ("primus.experiment",),
     ("primus.run", "primus.runs", "primus.revision", "primus.machine", "primus.manifest"),
     ("primus.data", "primus.metrics"),

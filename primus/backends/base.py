@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from primus.backends.account import Account, Arrangement, Changes
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema
 from primus.job import Job, Resources
@@ -66,6 +67,14 @@ class Backend(Protocol):
 
     def memory(self, experiment: Experiment, world_size: int) -> int:
         """Bytes that a checked experiment needs on the device that holds the most, of so many: an estimate."""
+        ...
+
+    def account(self, experiment: Experiment, world_size: int) -> Account:
+        """Sizes, layout and memory of a checked experiment on so many devices, from its values alone."""
+        ...
+
+    def arrange(self, experiment: Experiment, arrangement: Arrangement) -> Changes:
+        """The keys that lay an experiment out so."""
         ...
 
     def matmuls(self, experiment: Experiment, resources: Resources) -> Tally:

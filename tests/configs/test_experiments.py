@@ -54,11 +54,12 @@ def test_the_memory_line_of_an_experiment_is_true(name):
     prepared = prepare(name, environ={})
     values = complete_values(prepared.usable().plain(), prepared.backend.schema())
     memory = estimate_memory(values, NODE * nodes(name))
-    parts = [memory.weights, memory.gradients, memory.optimizer, memory.activations, memory.total]
-    weights, gradients, optimizer, activations, total = (f"{part / 2**30:.1f}" for part in parts)
+    parts = [memory.weights, memory.gradients, memory.optimizer, memory.activations]
+    parts += [memory.workspace, memory.total]
+    weights, gradients, optimizer, activations, workspace, total = (f"{part / 2**30:.1f}" for part in parts)
     assert text(name).splitlines()[1] == (
         f"# Memory of a GPU (192 GiB): weights {weights} + gradients {gradients} + optimizer {optimizer} + "
-        f"activations {activations} = {total} GiB."
+        f"activations {activations} + workspace {workspace} = {total} GiB."
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from primus.backends.account import Account, Arrangement, Changes
 from primus.backends.base import ModelFacts, Resume
 from primus.backends.megatron.layout import layout_of
 from primus.errors import Problem
@@ -87,6 +88,19 @@ class MegatronBackend:
 
         return estimate_memory(complete_values(experiment.plain(), self.schema()), world_size).total
 
+    def account(self, experiment: Experiment, world_size: int) -> Account:
+        """Of the keys: account.py."""
+        from primus.backends.megatron.account import account
+        from primus.backends.megatron.parameters import complete_values
+
+        return account(complete_values(experiment.plain(), self.schema()), world_size)
+
+    def arrange(self, experiment: Experiment, arrangement: Arrangement) -> Changes:
+        """Degrees, batch and recomputation as Megatron names them."""
+        from primus.backends.megatron.account import arrange
+
+        return arrange(experiment.plain(), arrangement)
+
     def matmuls(self, experiment: Experiment, resources: Resources) -> Tally:
         """Of all processes together: matmuls.py."""
         from primus.backends.megatron.matmuls import tally
@@ -98,7 +112,7 @@ class MegatronBackend:
     def short_run(self, steps: int) -> tuple[str, ...]:
         """The learning rate's schedule must fit into the steps."""
         schedule = (f"lr_decay_iters={steps}", "lr_warmup_iters=0", "lr_wsd_decay_iters=null", "exit_interval=null")
-        return (f"train_iters={steps}", *schedule, *_NOTHING_BEHIND)
+        return (f"train_iters={steps}", "log_interval=1", *schedule, *_NOTHING_BEHIND)
 
 
 _NOTHING_BEHIND = (

@@ -36,7 +36,8 @@ def _layers(values: Values) -> tuple[Layer, ...]:
     count = int(values["num_layers"])
     sparse = expand_pattern(values["moe_layer_freq"], count) if values["num_experts"] else [0] * count
     windows = _windows(values, count)
-    return tuple(Layer(experts=bool(mark), window=window) for mark, window in zip(sparse, windows, strict=True))
+    kinds = {pair: Layer(experts=bool(pair[0]), window=pair[1]) for pair in set(zip(sparse, windows, strict=True))}
+    return tuple(kinds[pair] for pair in zip(sparse, windows, strict=True))
 
 
 def _windows(values: Values, count: int) -> list[int | None]:

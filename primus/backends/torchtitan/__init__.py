@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from primus.backends.account import Account, Arrangement, Changes
 from primus.backends.base import ModelFacts, Resume
 from primus.backends.torchtitan import checkpoint_folder, checks
 from primus.backends.torchtitan.layout import layout_of
@@ -88,6 +89,18 @@ class TorchtitanBackend:
 
         return estimate_memory(Settings(experiment, self.schema()), world_size)
 
+    def account(self, experiment: Experiment, world_size: int) -> Account:
+        """Of the settings: account.py."""
+        from primus.backends.torchtitan.account import account
+
+        return account(Settings(experiment, self.schema()), world_size)
+
+    def arrange(self, experiment: Experiment, arrangement: Arrangement) -> Changes:
+        """Degrees, batch and recomputation as torchtitan names them."""
+        from primus.backends.torchtitan.account import arrange
+
+        return arrange(Settings(experiment, self.schema()), arrangement)
+
     def matmuls(self, experiment: Experiment, resources: Resources) -> Tally:
         """Of all processes together: matmuls.py."""
         from primus.backends.torchtitan.matmuls import tally
@@ -96,7 +109,8 @@ class TorchtitanBackend:
 
     def short_run(self, steps: int) -> tuple[str, ...]:
         """Also without profiles: a profiler slows each launch down."""
-        return (f"training.steps={steps}", "lr_scheduler.warmup_steps=0", *_NOTHING_BEHIND)
+        schedule = (f"training.steps={steps}", "lr_scheduler.warmup_steps=0")
+        return (*schedule, "metrics.log_freq=1", *_NOTHING_BEHIND)
 
 
 _NOTHING_BEHIND = (

@@ -46,6 +46,26 @@ def count_parameters(family: str, sizes: Mapping[str, Any]) -> Parameters:
     )
 
 
+def parts_of(family: str, sizes: Mapping[str, Any]) -> dict[str, int]:
+    """The parameters of a model, by part; together they are all."""
+    shape = shape_of(family, sizes, sequence=1)
+    biased, layers = family == "gpt_oss", len(shape.layers)
+    sparse = sum(layer.experts for layer in shape.layers)
+    found = {
+        "embedding": shape.vocabulary * shape.hidden,
+        "attention": layers * _attention(shape, biased),
+        "feed-forward": (layers - sparse) * 3 * shape.hidden * shape.feed_forward,
+        "norms": layers * (2 * shape.hidden + _attention_norms(shape, sizes)) + shape.hidden,
+        "output": 0 if shape.tied else shape.vocabulary * shape.hidden,
+    }
+    if shape.experts is not None:
+        shared = 3 * shape.hidden * shape.experts.shared_size
+        found["feed-forward"] += sparse * shared
+        found["router"] = sparse * (_router(shape, shape.experts, sizes, biased) - shared)
+        found["experts"] = sparse * shape.experts.count * _expert(shape, shape.experts, biased)
+    return found
+
+
 def _attention(shape: ModelShape, biased: bool) -> int:
     hidden, part = shape.hidden, shape.attention
     if isinstance(part, Attention):
