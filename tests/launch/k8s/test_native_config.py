@@ -78,3 +78,15 @@ def test_a_proxy_and_certificates_are_taken_and_their_files_go_away(kubeconfig):
 def test_a_namespace_can_not_lead_elsewhere_in_the_api(kubeconfig):
     with pytest.raises(UsageError, match="--namespace"), connected(kubeconfig({"token": "x"}), namespace="a/../b"):
         pass
+
+
+def test_a_configuration_may_be_in_several_files_and_without_a_current_context(tmp_path, monkeypatch):
+    cluster = {"name": "c", "cluster": {"server": "https://cluster.example"}}
+    places = {"clusters": [cluster], "users": [{"name": "u", "user": {"token": "right"}}], "contexts": []}
+    names = {"contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", "namespace": "team"}}]}
+    for name, content in {"a": places, "b": names}.items():
+        (tmp_path / name).write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **content}))
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'a'}:{tmp_path / 'b'}")
+
+    with connect(context="here", kubeconfig=None, in_cluster=False, namespace=None, timeout=5) as found:
+        assert (found.namespace, found.endpoint.authorization()) == ("team", "Bearer right")

@@ -89,8 +89,9 @@ def _endpoint(settings: Any, timeout: float) -> Endpoint:
 
 
 def _namespace_of(file: str | None, context: str | None) -> str:
-    from kubernetes import config
+    """Of a context that is there; the client's own list wants a current one even when another is meant."""
+    from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
-    contexts, current = config.list_kube_config_contexts(file)
-    chosen = current if context is None else next(each for each in contexts if each["name"] == context)
-    return str(chosen["context"].get("namespace") or "")
+    merged = KubeConfigMerger(file or KUBE_CONFIG_DEFAULT_LOCATION).config
+    chosen = merged["contexts"].get_with_name(context or merged["current-context"])
+    return str(chosen["context"].safe_get("namespace") or "")
