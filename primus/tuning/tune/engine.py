@@ -34,6 +34,8 @@ class Machine:
     """Of the tuning files that the library reads."""
 
     gpus: tuple[Gpu, ...]
+    warnings: tuple[str, ...] = ()
+    """What a user should know before hours are spent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,14 +2,16 @@
 
 `auto` takes the bench where ROCm's clients package is installed: it flushes instruction caches, reaches problems that
 the C interface does not, and names kernels. The library takes what the installed bench can't say, and everything where
-there is no bench.
+there is no bench, or one of another build than the library that training loads.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
+from primus.errors import MissingError
 from primus.tuning.gemm import Gemm
 from primus.tuning.measure_process import Failure
 from primus.tuning.tune.bench import BenchEngine, find_bench, missing_bench
@@ -29,28 +31,56 @@ def pick(request: TuneRequest, environ: Mapping[str, str] = os.environ) -> Engin
     if bench is None:
         raise missing_bench(environ, request.rocm)
     first = BenchEngine(bench, environ)
-    if request.engine == "bench" or find_libraries(environ, request.rocm) is None:
+    if find_libraries(environ, request.rocm) is None:
         return first
-    return AutoEngine(first, library)
+    return BesideLibrary(first, library, bench_only=request.engine == "bench")
 
 
-class AutoEngine:
-    """The first of two engines that takes a problem."""
+class BesideLibrary:
+    """The bench where the library is here, too."""
 
-    def __init__(self, first: Engine, second: Engine) -> None:
-        self._first, self._second = first, second
-        self.name = f"{first.name}, {second.name} for what it can't take"
+    def __init__(self, bench: Engine, library: Engine, *, bench_only: bool) -> None:
+        self._first, self._library, self._bench_only = bench, library, bench_only
+        self._second: Engine | None = None if bench_only else library
+
+    @property
+    def name(self) -> str:
+        if self._second is None:
+            return self._first.name
+        return f"{self._first.name}, {self._second.name} for what it can't take"
 
     def machine(self, processes: Processes) -> Machine:
-        return self._first.machine(processes)
+        """Of the bench; but its numbers are worth nothing when training loads another build."""
+        machine = self._first.machine(processes)
+        try:
+            training = self._library.machine(processes)
+        except MissingError as error:
+            self._second = None
+            return replace(machine, warnings=() if self._bench_only else (f"the bench alone is used: {error}",))
+        if training.revision == machine.revision:
+            return machine
+        builds = f"the bench is of build {machine.revision}, the library that training loads of {training.revision}"
+        if self._bench_only:
+            return replace(machine, warnings=(f"{builds}, which will ignore the file. Take --engine library",))
+        self._first, self._second = self._library, None
+        return replace(training, warnings=(f"{builds}: the library is used",))
 
     def refuses(self, gemm: Gemm) -> str | None:
-        reasons = [self._first.refuses(gemm), self._second.refuses(gemm)]
+        reasons = [engine.refuses(gemm) for engine in (self._first, self._second) if engine is not None]
         return None if None in reasons else "; ".join(map(str, reasons))
 
     def tune(self, task: Task, processes: Processes) -> Found | Failure:
-        engine = self._first if self._first.refuses(task.gemm) is None else self._second
-        return engine.tune(task, processes)
+        second = self._second
+        if second is not None and self._first.refuses(task.gemm) is not None:
+            return second.tune(task, processes)
+        answer = self._first.tune(task, processes)
+        if second is not None and _is_refusal(answer) and second.refuses(task.gemm) is None:
+            return second.tune(task, processes)
+        return answer
 
     def is_alive(self, gpu: Gpu, processes: Processes) -> bool:
         return self._first.is_alive(gpu, processes)
+
+
+def _is_refusal(answer: Found | Failure) -> bool:
+    return isinstance(answer, Failure) and answer.kind == "unsupported"

@@ -109,6 +109,8 @@ class Tuner:
     def _work(self, plan: _Plan, journal: Journal, asked: Asked) -> list[Gemm]:
         """Tune; what is left when that ends."""
         progress = Progress(plan.todo, self._environ)
+        for warning in plan.machine.warnings:
+            progress.note(f"Warning: {warning}")
         progress.note(_opening(plan))
         work = Work(
             engine=plan.engine,
@@ -138,8 +140,10 @@ class Tuner:
     def _save(self, plan: _Plan, journal: Journal) -> Decided:
         """Bring the tuning file up to date."""
         decided = decide(journal.snapshot().values(), plan.calls, plan.machine, plan.earlier)
-        if decided.rows or self._folder.results.exists():
+        if decided.rows:
             write_results(self._folder.results, plan.machine.revision, decided.rows)
+        else:  # what was faster before, with another workspace limit for instance, is so no more
+            self._folder.results.unlink(missing_ok=True)
         return decided
 
     def _finish(self, plan: _Plan, journal: Journal, asked: Asked, left: Sequence[Gemm]) -> Outcome:

@@ -322,6 +322,34 @@ def test_auto_gives_the_library_what_the_bench_cant_say(tuning, gemm):
     assert tuning.shape(striding)["error"] is not None
 
 
+def test_auto_gives_the_library_what_the_bench_refuses(tuning, gemm):
+    odd = gemm(24, n=16, k=40, c_type="f32_r", d_type="bf16_r")
+    tuning.shapes(odd)
+    assert tuning.run(engine="auto", environ={"STANDIN_BENCH": "L26"}).status == 0
+    assert tuning.shape(odd)["error"] is not None
+    assert tuning.run(engine="bench", environ={"STANDIN_BENCH": "L26"}, fresh=True).status == 6
+    assert "c_type must be equal to d_type" in tuning.shape(odd)["reason"]
+
+
+def test_a_bench_of_another_build_than_the_library_is_told_and_auto_goes_without_it(
+    tuning, gemm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rocm = tmp_path / "rocm"
+    (rocm / "bin").mkdir(parents=True)
+    (rocm / "lib").symlink_to(tuning.request.rocm / "lib")
+    bench = rocm / "bin" / "hipblaslt-bench"
+    bench.write_text(f'#!/bin/sh\nSTANDIN_REVISION=0badc0de exec {tuning.request.rocm}/bin/hipblaslt-bench "$@"\n')
+    bench.chmod(0o755)
+    tuning.shapes(gemm(24, n=16, k=40))
+    tuning.run(engine="auto", rocm=rocm)
+    assert tuning.results().version == "fa9cdd18"
+    said = "Warning: the bench is of build 0badc0de, the library that training loads of fa9cdd18"
+    assert f"{said}: the library is used" in capsys.readouterr().err
+    tuning.run(engine="bench", rocm=rocm, fresh=True)
+    assert tuning.results().version == "0badc0de"
+    assert f"{said}, which will ignore the file. Take --engine library" in capsys.readouterr().err
+
+
 def test_grouped_problems_are_left_out_with_the_reason(tuning, gemm):
     tuning.shapes(gemm(64), gemm(96, grouped=True))
     outcome = tuning.run()
