@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,18 @@ def test_watching_a_run_that_is_over_ends(runs, tmp_path):
     runs.make("r1")
 
     assert primus(tmp_path, "r1", "--watch").returncode == 0
+
+
+def test_watching_ends_with_ctrl_c_and_leaves_a_page_that_does_not_wait(runs, tmp_path, until):
+    page = runs.make("r1", state="running", host="elsewhere", ended=None) / "report.html"
+    process = subprocess.Popen([sys.executable, "-m", "primus", "report", "r1", "--watch"], cwd=tmp_path, text=True)
+    until(page.exists)
+    assert '"reload":5.0' in page.read_text()
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(60) == 130
+    assert '"reload":null' in page.read_text()
 
 
 @pytest.mark.parametrize(
