@@ -27,7 +27,7 @@ def test_help_lists_every_command_with_its_line():
     done = primus("--help")
     assert done.returncode == 0
     for name, (_, line) in COMMANDS.items():
-        assert f"  {name:<6}  {line}" in done.stdout
+        assert f"  {name:<{max(map(len, COMMANDS))}}  {line}" in done.stdout
 
 
 def test_help_imports_no_command_and_nothing_heavy():
