@@ -87,6 +87,20 @@ def test_a_plan_of_a_wrong_experiment_raises_all_its_errors():
     assert len(caught.value.problems) == 2
 
 
+def test_an_estimate_is_what_the_command_prints():
+    command = [sys.executable, "-m", "primus", "estimate", "--exp", "llama3_8B", "--backend", "megatron"]
+    command += ["--accelerator", "MI300X", "--nnodes", "2"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = primus.estimate(primus.load("llama3_8B", backend="megatron"), accelerator="MI300X", nnodes=2)
+    assert f"{found}\n" == printed
+    assert found.as_data()["parameters"]["total"] == 8_030_261_248
+
+
+def test_an_estimate_without_an_accelerator_has_no_time():
+    found = primus.estimate(primus.load("llama3_8B", backend="megatron"))
+    assert (found.timing, found.limit) == (None, None)
+
+
 def test_a_wrong_experiment_is_not_launched(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(primus.ExperimentError, match="micro_batch_szie"):
@@ -119,6 +133,7 @@ def test_the_package_and_the_function_are_one_name():
     import primus.launch.care
 
     assert callable(primus.launch)
+    assert callable(primus.estimate)
     assert primus.launch.care.Care is primus.Care
 
 
