@@ -10,10 +10,12 @@ from typing import Any
 
 from primus.doctor.report import (
     FOLDER_HEADER,
+    NETWORK_HEADER,
     NODE_HEADER,
     RATE_HEADER,
     VERDICTS,
     folder_rows,
+    network_rows,
     node_rows,
     rate_rows,
 )
@@ -46,6 +48,7 @@ def page(answer: Mapping[str, Any]) -> str:
         findings=_findings(answer),
         rates=_section("Measured", RATE_HEADER, rate_rows(answer)),
         nodes=_section("Nodes", NODE_HEADER, node_rows(answer["nodes"])),
+        network=_section("Network", NETWORK_HEADER, network_rows(answer["nodes"])),
         folders=_section("Folders", FOLDER_HEADER, folder_rows(answer["nodes"])),
         gpus=_section("GPUs at rest", ("node", *_GPU_FIELDS.values()), _gpus(answer["nodes"])),
     )

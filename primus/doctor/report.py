@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,21 @@ def node_rows(nodes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
         )
 
 
-NODE_HEADER = ("node", "host", "kernel", "cores/NUMA", "free/GiB", "GPUs", "torch (import)", "drivers")
+NODE_HEADER = ("node", "host", "kernel", "cores/NUMA", "free/all GiB", "GPUs", "torch (import)", "drivers")
+
+
+def network_rows(nodes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """What each node would reach the others through."""
+    for node in nodes:
+        network = node["facts"].get("network", {})
+        chosen = network.get("chosen", {})
+        used = [each for each in network.get("interfaces", []) if each["name"] == chosen.get("interface")]
+        about = f"{used[0]['state']}, {used[0]['speed_mb'] or '?'} Mb/s, MTU {used[0]['mtu']}" if used else ""
+        gid = "" if chosen.get("gid_index") is None else f"{chosen['gid_index']} ({chosen['gid']})"
+        yield str(node["node"]), chosen.get("interface") or "none", about, chosen.get("fabric", ""), gid
+
+
+NETWORK_HEADER = ("node", "interface", "state", "RDMA ports", "GID index")
 
 
 def folder_rows(nodes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
@@ -69,11 +84,10 @@ def rate_rows(answer: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         for value in worker["values"]:
             by_name.setdefault(value["name"], []).append(value)
     for name, values in by_name.items():
-        numbers = sorted(value["value"] for value in values)
-        peak = peaks.get(name)
-        share = f"{numbers[len(numbers) // 2] / peak:.0%} of {peak:g}" if peak else ""
-        middle = numbers[len(numbers) // 2]
-        yield name, values[0]["unit"], f"{middle:.4g}", f"{numbers[0]:.4g}", f"{numbers[-1]:.4g}", share
+        numbers = [value["value"] for value in values]
+        middle, peak = statistics.median(numbers), peaks.get(name)
+        share = f"{middle / peak:.0%} of {peak:g}" if peak else ""
+        yield name, values[0]["unit"], *(f"{each:.4g}" for each in (middle, min(numbers), max(numbers))), share
 
 
 RATE_HEADER = ("measured", "unit", "median", "least", "most", "peak")
@@ -84,6 +98,7 @@ def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
         table(header, rows, right=right)
         for header, rows, right in (
             (NODE_HEADER, list(node_rows(nodes)), (0,)),
+            (NETWORK_HEADER, list(network_rows(nodes)), (0,)),
             (FOLDER_HEADER, list(folder_rows(nodes)), (0, 4, 5, 6, 7)),
         )
         if rows

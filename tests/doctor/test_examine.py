@@ -117,6 +117,21 @@ def test_the_answer_is_json_and_the_report_says_what_was_left_out():
     assert "Left out: the measured part: torch can't be imported" in text(answer)
 
 
+def test_the_report_says_what_a_node_reaches_the_others_through():
+    interface = {"name": "eth0", "state": "up", "speed_mb": 100000, "mtu": 9000}
+    chosen = {"interface": "eth0", "fabric": "8 active ports, RoCE at 400 Gb/s", "gid_index": 3, "gid": "RoCE v2"}
+    node = {**NODE, "facts": {"network": {"interfaces": [interface], "chosen": chosen}}}
+    row = next(line for line in text(examined(nodes=[node])).splitlines() if "eth0" in line)
+    assert row.split()[1:7] == ["eth0", "up,", "100000", "Mb/s,", "MTU", "9000"]
+    assert "8 active ports, RoCE at 400 Gb/s" in row
+    assert "3 (RoCE v2)" in row
+
+
+def test_the_report_shows_the_median_the_least_and_the_most(worker_result):
+    results = [worker_result(rank, values=[value("memory copy", 4.0 + rank, "TB/s")]) for rank in range(2)]
+    assert "memory copy TB/s 4.5 4 5" in " ".join(text(examined(results=results)).split())
+
+
 class Page(HTMLParser):
     """What a browser would load, and whether all that was opened is closed."""
 
