@@ -20,7 +20,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r"HIPBLAS_STATUS_(NOT_SUPPORTED|ARCH_MISMATCH)", "unsupported"),
     (r"hipBLASLt status error", "library"),
     (r"^error: .* \(\d+\) at ", "hip"),
-    (r"is not defined|invalid value|needs a value|must be equal|needs? transA|No space left", "unsupported"),
+    (r"is not defined|invalid value|needs a value|must be equal|needs? transA", "unsupported"),
 )
 """Texts of a bench that fails, each with the kind of failure; the first that is found counts."""
 

@@ -118,8 +118,7 @@ class Workers:
         return work.engine.tune(task, work.processes)
 
     def _is_lost(self, failure: Failure, gpu: Gpu, folder: Path) -> bool:
-        if failure.kind == "no-row":
-            make_room(folder)
+        check_room(folder)
         return KINDS[failure.kind].device and not self._work.engine.is_alive(gpu, self._work.processes)
 
     def _is_first(self, gemm: Gemm) -> bool:
@@ -150,8 +149,8 @@ def log_name(gemm: Gemm, problem: str) -> str:
     return f"{readable[:80]}-{digest}.log"
 
 
-def make_room(folder: Path) -> None:
-    """Raises OSError when the disk is full: a bench loses its row then without a word."""
+def check_room(folder: Path) -> None:
+    """Raises OSError when the disk is full: what a bench writes is lost then without a word, and no shape to blame."""
     path = folder / "room"
     try:
         with path.open("wb") as file:

@@ -6,11 +6,14 @@ import errno
 import fcntl
 import os
 import signal
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from primus.errors import MissingError, PrimusError, UsageError
+from primus.tuning.tune import RESULTS_NAME
 
 SLOW = {"STANDIN_SECONDS": "0.05"}
 
@@ -266,6 +269,28 @@ def test_a_full_disk_ends_it_and_keeps_what_is_tuned(tuning, gemm, monkeypatch: 
     assert 2 <= done < 4
     assert tuning.run().left == 0
     assert len(tuning.journal()) == 4
+
+
+def test_a_disk_that_fills_up_blames_no_shape(tuning, gemm, tmp_path: Path):
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can't be mounted here: not root")
+    try:
+        gemms = [gemm(64 * number) for number in range(1, 21)]
+        tuning.shapes(*gemms)
+        tuning.folder = place / "gemm_tune"
+        tuning.request = replace(tuning.request, results=tuning.folder / RESULTS_NAME)
+        with pytest.raises(MissingError, match="no space left"):
+            tuning.run()
+        assert all(entry["found"] for entry in tuning.journal())
+        assert len(tuning.journal()) < len(gemms)
+        subprocess.run([*mount[:4], "remount,size=4m", *mount[5:]], check=True)
+        assert tuning.run().status == 0
+        assert len(tuning.journal()) == len(gemms)
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_each_generation_of_the_bench_leaves_a_file_for_its_library(tuning, gemm):
