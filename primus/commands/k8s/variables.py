@@ -15,7 +15,7 @@ import typer
 from primus.errors import UsageError
 from primus.redact import is_secret_name, redact_text
 
-_OWN = ("exp", "backend", "sets", "image", "nnodes", "node_rank", "from_run", "dry_run", "tune_stage")
+_OWN = ("exp", "backend", "sets", "image", "nnodes", "node_rank", "from_run", "dry_run", "tune_stage", "help")
 """Parameters of `primus train` that create has itself, or that the place of a pod decides."""
 
 

@@ -223,10 +223,10 @@ def _explained(what: str) -> Iterator[None]:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise ServiceError(f"{what}: its certificate is not trusted here ({error}); see --ca-file") from error
         raise PassingError(f"{what}: no connection: {_reason(error)}", arrived=False) from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise UsageError(f"{what}: this is no address ({error})") from error
     except httpx.TransportError as error:
         raise PassingError(f"{what}: no answer: {_reason(error)}", arrived=True) from error
-    except httpx.InvalidURL as error:
-        raise UsageError(f"{what}: this is no address ({error})") from error
 
 
 def _read(what: str, answer: httpx.Response, endpoint: Endpoint) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from primus.errors import UsageError
+from primus.errors import MissingError, UsageError
 from primus.launch.k8s.native.config import connect
 
 PLUGIN = """#!/bin/sh
@@ -90,3 +90,12 @@ def test_a_configuration_may_be_in_several_files_and_without_a_current_context(t
 
     with connect(context="here", kubeconfig=None, in_cluster=False, namespace=None, timeout=5) as found:
         assert (found.namespace, found.endpoint.authorization()) == ("team", "Bearer right")
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\x80\x81", b"[]", b"words"])
+def test_a_file_that_is_no_configuration_is_said(content, tmp_path):
+    path = tmp_path / "config"
+    path.write_bytes(content)
+
+    with pytest.raises(MissingError, match="is no kubeconfig"), connected(path):
+        pass

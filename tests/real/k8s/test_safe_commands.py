@@ -258,7 +258,7 @@ def test_without_a_server_it_asks_for_one(primus):
     assert "--url" in done.stderr
 
 
-@pytest.mark.parametrize("url", ["api.example.com", "ftp://x", "http://", "http://user:pass@host"])
+@pytest.mark.parametrize("url", ["api.example.com", "ftp://x", "http://", "http://user:pass@host", "http://a b"])
 def test_an_address_that_is_none_is_said(url, primus):
     done = primus("--url", url, "list")
 

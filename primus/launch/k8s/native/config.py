@@ -58,6 +58,7 @@ def connect(
             else:
                 # The client looks at the variable only once, when it is imported.
                 file = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG") or None
+                _require_mappings(file)
                 config.load_kube_config(
                     file, context=context, client_configuration=settings, persist_config=False, temp_file_path=folder
                 )
@@ -86,6 +87,22 @@ def _endpoint(settings: Any, timeout: float) -> Endpoint:
         readings=_READINGS,
         login="log in to the cluster first",
     )
+
+
+def _require_mappings(files: str | None) -> None:
+    """The client takes for granted that a configuration is one, whatever the file holds."""
+    import yaml
+
+    for file in (files or "~/.kube/config").split(os.pathsep):
+        path = Path(file).expanduser()
+        if not path.exists():  # of several, some may be missing
+            continue
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise MissingError(f"{file} is no kubeconfig: {error}") from None
+        if not isinstance(content, dict):
+            raise MissingError(f"{file} is no kubeconfig: it holds no clusters, users and contexts")
 
 
 def _namespace_of(file: str | None, context: str | None) -> str:

@@ -54,7 +54,7 @@ class Access:
 
     def __post_init__(self) -> None:
         scheme, _, rest = self.url.partition("://")
-        if scheme not in ("http", "https") or not rest.strip("/"):
+        if scheme not in ("http", "https") or not rest.strip("/") or len(rest.split()) != 1:
             raise UsageError(f"--url {redact_text(self.url)!r}: expected http://HOST[:PORT] or https://HOST[:PORT]")
         if "@" in rest.partition("/")[0]:
             raise UsageError("--url: no login in the address; set PRIMUS_SAFE_API_KEY, or use `primus k8s login`")
