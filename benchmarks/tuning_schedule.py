@@ -1,6 +1,6 @@
 """How busy stage 2 keeps its GPUs, and what it costs itself: fake benches of known durations on fake GPUs.
 
-    python benchmarks/tuning_schedule.py [--shapes 400] [--gpus 8] [--seconds 30]
+    python benchmarks/tuning_schedule.py [--shapes 400] [--gpus 8] [--seconds 45]
 
 The bench is a small C program that sleeps for a time that follows from the shape and writes what hipblaslt-bench would,
 so that two cores suffice. Against what is measured stands the limit: all GPUs busy all the time. Own cost is the
@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", type=int, default=400)
     parser.add_argument("--gpus", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=30.0, help="that the largest shape takes in all")
+    parser.add_argument("--seconds", type=float, default=45.0, help="that the largest shape takes in all")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tuning-schedule-") as name:
         measured = measure(Path(name), given.shapes, given.gpus, given.seconds)

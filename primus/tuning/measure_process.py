@@ -29,7 +29,7 @@ class Failure:
 
     kind: str
     """timeout, crashed, no-solution, unsupported, meaningless, out-of-memory, no-device, device-fault, library, hip,
-    missing, bad-request."""
+    missing, bad-request; no-row of the bench engine."""
 
     message: str
     trying: int | None = None

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from primus.tuning.child import HIP_KINDS, LIBRARY_KINDS
 from primus.tuning.gemm import Gemm
 from primus.tuning.measure_process import Failure
 from primus.tuning.measure_times import Comparison, Times
+from primus.tuning.tune.bench_output import REASONS
 from primus.tuning.tune.engine import KINDS, Found, Machine
 from primus.tuning.tune.journal import Entry, Journal, stamp_of
 
@@ -99,3 +101,9 @@ def test_a_failure_that_can_pass_is_no_answer_for_ever(kind: str):
 def test_an_answer_holds_for_its_workspace_limit_only():
     assert entry(8).holds_for(64, 99.0)
     assert not entry(8).holds_for(128, 10.0)
+
+
+def test_every_kind_of_failure_says_what_comes_of_it():
+    bench = {kind for _, kind in REASONS} | {"timeout", "crashed", "no-row"}
+    child = {*HIP_KINDS.values(), *LIBRARY_KINDS.values(), "hip", "library", "no-solution", "missing", "bad-request"}
+    assert bench | child | {"meaningless", "unsupported"} == set(KINDS)

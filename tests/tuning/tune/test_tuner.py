@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from primus.errors import MissingError, PrimusError, UsageError
+from primus.tuning.measure_process import ask
 from primus.tuning.tune import RESULTS_NAME
 
 SLOW = {"STANDIN_SECONDS": "0.05"}
@@ -401,3 +402,19 @@ def children(pid: int) -> list[int]:
         if task.name != str(pid)
         for each in (task / "children").read_text().split()
     ]
+
+
+def test_the_library_takes_the_rows_that_were_written(tuning, gemm):
+    gemms = [gemm(320), gemm(192), gemm(192, bias_vector=True)]
+    tuning.shapes(*gemms)
+    for engine in ("bench", "library"):
+        tuning.run(engine=engine, fresh=True)
+        environ = os.environ | {"HIPBLASLT_TUNING_OVERRIDE_FILE": str(tuning.request.results)}
+        asked = {"do": "choose", "gemms": [each.to_json() for each in gemms], "max_workspace": 64 << 20}
+        answer = ask(asked, timeout=60, libraries=tuning.request.rocm / "lib", environ=environ)
+        written = {row.key: row.solution_index for row in tuning.results().rows}
+        kept = [each for each in gemms if tuning.shape(each)["state"] == "kept"]
+        assert kept
+        assert [dict(zip(gemms, answer["indices"], strict=True))[each] for each in kept] == [
+            written[each.key("G2")] for each in kept
+        ]
