@@ -208,7 +208,11 @@ def _head_norms(micro: Micro, query: float, key: float, *, grouped: bool) -> flo
     if micro.width < FLOAT and simple:
         return statistics + results + FLOAT * (query + key)
     # Not copied to float32: keys, and queries without groups, stay in the joined product.
-    return statistics + results + micro.width * (2 * query + 2 * key if grouped else 0)
+    if not grouped:
+        return statistics + results
+    # Where values are kept as they came, the joined product is counted with them.
+    joined = 0.0 if "core_attn" in micro.recomputed else query + 2 * key
+    return statistics + results + micro.width * (query + joined)
 
 
 def _latent(micro: Micro) -> float:
