@@ -10,6 +10,7 @@ from primus.doctor.host import CHECKS, FOLDER_SECONDS
 from primus.doctor.outliers import DEVIATIONS, FEWEST, SHARE
 from primus.doctor.plan import BUS, SIZES, STEP_SECONDS
 from primus.doctor.rules import RULES
+from primus.doctor.session import _PATIENCE
 
 PAGE = Path(__file__).parents[2] / "docs/doctor.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -39,5 +40,6 @@ def test_the_numbers_are_those_of_the_code():
         severity: status for severity, status in EXIT_STATUS.items() if severity
     }
     assert f"longer than {STEP_SECONDS[False]:.0f} seconds ({STEP_SECONDS[True]:.0f} with `--full`" in TEXT
+    assert f"nothing for {_PATIENCE:.0f} seconds" in TEXT
     assert (DEVIATIONS, SHARE, FEWEST) == (4, 0.05, 4)
     assert {sizes.pair_rounds for (_, full), sizes in SIZES.items() if not full} == {3}
