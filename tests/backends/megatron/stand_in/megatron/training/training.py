@@ -19,8 +19,7 @@ def pretrain():
     initialize_megatron(args)
     handler = DistributedSignalHandler().__enter__()
     (model,), optimizer, _ = setup_model_and_optimizer(None, None)
-    first = load(args, model)
-    for step in range(first + 1, args.train_iters + 1):
+    for step in range(args.iteration + 1, args.train_iters + 1):
         time.sleep(0.01)
         loss = model.weight.square().sum()
         optimizer.zero_grad()
@@ -38,6 +37,8 @@ def pretrain():
 def setup_model_and_optimizer(model_provider_func, model_type):
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.ones_(model.weight)
+    args = global_vars.get_args()
+    args.iteration = load(args, model)
     return [model], torch.optim.SGD(model.parameters(), lr=0.1), None
 
 
