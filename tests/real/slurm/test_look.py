@@ -79,6 +79,6 @@ def test_the_tasks_of_an_array_are_told_of_one_by_one_and_cancelled_together(des
 
 def test_where_slurm_can_not_be_asked_the_files_tell(desk: Desk) -> None:
     assert desk.submit("--wait").returncode == 0
-    done = desk.primus("slurm", "status", "--json", env={"SLURM_CONF": "/nonexistent"})
+    done = desk.primus("slurm", "status", "--json", env={"PATH": "/nonexistent"})
     (found,) = json.loads(done.stdout)
     assert (found["state"], found["source"]) == ("succeeded", "run")
