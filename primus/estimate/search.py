@@ -76,6 +76,9 @@ def search(
             found.reject(reason, words(arrangement))
             continue
         account = backend.account(arranged(backend, experiment, arrangement), resources.world_size)
+        if account.split.virtual != arrangement.split.virtual:
+            found.reject("the backend has another number of virtual stages", words(arrangement))
+            continue
         memory = max(stage.total for stage in account.stages)
         if memory > limit:
             found.reject("needs more memory than there is", f"{words(arrangement)}: {memory / 2**30:,.0f} GiB")
