@@ -31,7 +31,7 @@ LONG_PHASE_SHORTEST = 1800.0
 _INTERVAL = 0.25
 """Seconds between two looks at the heartbeats."""
 
-_STACKS_PATIENCE = 5.0
+_STACKS_PATIENCE = 15.0
 """Seconds in which a process that can answer has written its stacks."""
 
 _STATES = {
