@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from primus.backends.account import Account, Arrangement, Changes
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema
 from primus.job import Job, Resources
-from primus.metrics.matmul import Tally
+
+if TYPE_CHECKING:
+    from primus.backends.account import Account, Arrangement, Changes
+    from primus.metrics.matmul import Tally
 
 Resume = Literal["auto", "require", "never"]
 """`auto` resumes when a checkpoint exists, `require` fails without one, `never` starts from zero."""

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Literal
 
 Phase = Literal["starting", "training", "evaluating", "saving", "ending"]
@@ -139,7 +138,7 @@ class Pulse:
     def _write(self, now: Heartbeat) -> None:
         # The first step compiles, the others are what a step takes.
         seconds = list(self._seconds)[1:]
-        step_seconds = round(median(seconds), 4) if seconds else None
+        step_seconds = round(sorted(seconds)[len(seconds) // 2], 4) if seconds else None
         facts = asdict(now) | {"time": round(now.time, 3), "step_seconds": step_seconds}
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from primus.backends.account import Account, Arrangement, Changes
 from primus.backends.base import ModelFacts, Resume
 from primus.backends.megatron.layout import layout_of
 from primus.errors import Problem
 from primus.experiment import Experiment, Schema, dump, read_schema
 from primus.job import Job, Resources, Variable
-from primus.metrics.matmul import Tally
+
+if TYPE_CHECKING:
+    from primus.backends.account import Account, Arrangement, Changes
+    from primus.metrics.matmul import Tally
 
 
 class MegatronBackend:
