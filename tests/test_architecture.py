@@ -17,6 +17,7 @@ FLOORS = (
         "primus.suggest",
         "primus.job",
         "primus.redact",
+        "primus.snippet",
         "primus.table",
         "primus.callable",
     ),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from primus.snippet import run_snippet
 from primus.tuning.neighbours import TUNABLE_VALIDATORS, write_engine_csv, write_tunable_csv
 from primus.tuning.results import Winner
 from primus.tuning.tune.engine import Machine
@@ -49,16 +48,8 @@ def _tunable(
 
 def _validators(environ: Mapping[str, str]) -> dict[str, str] | str:
     """What PyTorch on this machine compares a file with; or why that is not known."""
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-c", _ASK_TORCH],
-            env=dict(environ),
-            capture_output=True,
-            text=True,
-            timeout=_TORCH_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    answer = run_snippet(_ASK_TORCH, environ=environ, seconds=_TORCH_SECONDS)
+    if answer is None:
         return f"PyTorch did not say within {_TORCH_SECONDS:g} s what it would compare it with"
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or [f"status {answer.returncode}"])[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from primus.errors import MissingError
 from primus.tuning.gemm import Gemm, Generation
@@ -39,14 +40,7 @@ class LibraryEngine:
 
     def machine(self, processes: Processes) -> Machine:
         environ = clean(self._environ)
-        answer = ask(
-            {"do": "describe"},
-            timeout=DESCRIBE_SECONDS,
-            libraries=self._libraries,
-            environ=environ,
-            started=processes.add,
-        )
-        processes.check()
+        answer = self._describe(environ, processes)
         if isinstance(answer, Failure):
             hidden = how_hidden(environ)
             raise MissingError(f"hipBLASLt can't be used here{f' with {hidden}' if hidden else ''}: {answer.message}")
@@ -89,7 +83,11 @@ class LibraryEngine:
         return Found(**{name: answer[name] for name in names}, comparison=Comparison(**measured))
 
     def is_alive(self, gpu: Gpu, processes: Processes) -> bool:
-        environ = gpu.environ(clean(self._environ))
+        answer = self._describe(gpu.environ(clean(self._environ)), processes)
+        return not isinstance(answer, Failure) or not KINDS[answer.kind].device
+
+    def _describe(self, environ: Mapping[str, str], processes: Processes) -> dict[str, Any] | Failure:
+        """What a child process with this environment finds installed."""
         answer = ask(
             {"do": "describe"},
             timeout=DESCRIBE_SECONDS,
@@ -98,7 +96,7 @@ class LibraryEngine:
             started=processes.add,
         )
         processes.check()
-        return not isinstance(answer, Failure) or not KINDS[answer.kind].device
+        return answer
 
 
 def find_libraries(environ: Mapping[str, str], rocm: Path | None = None) -> Path | None:

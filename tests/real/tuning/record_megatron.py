@@ -8,12 +8,11 @@ Run by test_predict.py, one process per rank: megatron.core's groups and the CPU
 import json
 import os
 import sys
-from collections import Counter
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from recorder import Recorder, predicted
+from recorder import Recorder, of_all, predicted
 
 from primus.backends.megatron import cpu, local_layers
 
@@ -137,12 +136,7 @@ def executed(given: dict[str, Any], world: int) -> dict[str, int]:
     with Recorder() as recorder:
         loss = gpt(tokens, positions, mask, labels=tokens, loss_mask=torch.ones(BATCH, SEQUENCE))
         loss.mean().backward()
-    parts: list[Any] = [None] * world
-    dist.all_gather_object(parts, dict(recorder.found))
-    total: Counter[str] = Counter()
-    for part in parts:
-        total.update(part)
-    return total
+    return of_all(recorder.found, world)
 
 
 if __name__ == "__main__":

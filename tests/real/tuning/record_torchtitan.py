@@ -9,13 +9,12 @@ Run by test_predict.py, one process per rank: the CPU adapter changes the proces
 import json
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from recorder import Recorder, predicted
+from recorder import Recorder, of_all, predicted
 
 from primus.backends.torchtitan import cpu
 
@@ -111,12 +110,7 @@ def executed(family: str, given: dict[str, Any], settings: Settings, world: int)
     tokens = torch.randint(VOCABULARY, (BATCH, SEQUENCE))
     with Recorder() as recorder:
         model(tokens).logsumexp(-1).sum().backward()
-    parts: list[Any] = [None] * world
-    dist.all_gather_object(parts, dict(recorder.found))
-    total: Counter[str] = Counter()
-    for part in parts:
-        total.update(part)
-    return total
+    return of_all(recorder.found, world)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch._subclasses import FakeTensor
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -54,6 +55,16 @@ def letter(matrix: torch.Tensor) -> str:
     if (across == 1 or columns == 1) and step >= columns:
         return "N"
     return "T" if (step == 1 or rows == 1) and across >= rows else "C"
+
+
+def of_all(found: Counter[str], world: int) -> Counter[str]:
+    """What all processes together have counted."""
+    parts: list[Any] = [None] * world
+    dist.all_gather_object(parts, dict(found))
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return total
 
 
 def predicted(tally: Tally) -> dict[str, dict[str, int]]:
