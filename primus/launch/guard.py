@@ -12,14 +12,14 @@ from primus.errors import ExitStatus
 from primus.job import Job
 from primus.launch.care import Care
 from primus.launch.link import LOST, Link, Message
-from primus.launch.stall import Standing, Watch, cause_of, describe
+from primus.launch.stall import STACKS_PATIENCE, Standing, Watch, cause_of, describe
 from primus.launch.supervise import Supervisor
 
 STALLED = 124
 """Exit status of a job that was ended since it got no further, as timeout(1) has it."""
 
-_COLLECT = 8.0
-"""Seconds that node 0 waits for the stacks of the others."""
+_COLLECT = STACKS_PATIENCE + 3.0
+"""Seconds that node 0 waits for the others: as long as they may wait for stacks, and the way of their answer."""
 
 _AFTERMATH = 3.0
 """Seconds that the workers here get to say something after a failure on another node."""

@@ -31,7 +31,7 @@ LONG_PHASE_SHORTEST = 1800.0
 _INTERVAL = 0.25
 """Seconds between two looks at the heartbeats."""
 
-_STACKS_PATIENCE = 15.0
+STACKS_PATIENCE = 15.0
 """Seconds in which a process that can answer has written its stacks."""
 
 _STATES = {
@@ -99,7 +99,7 @@ class Watch:
         """Begin to find out where everybody stands."""
         if self._request is None:
             self._request = Request(self._stacks, self._beats, self._tell)
-            self._give_up = time.monotonic() + _STACKS_PATIENCE
+            self._give_up = time.monotonic() + STACKS_PATIENCE
 
     def _read(self, now: float) -> None:
         for rank, path in self._paths.items():
