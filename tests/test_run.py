@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_run_ids_differ_and_begin_with_the_time():
     one, other = new_run_id(), new_run_id()
     assert one != other
     assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", one)
+
+
+def test_run_ids_sort_by_time_within_a_second_too():
+    ids = []
+    for _ in range(20):
+        ids.append(new_run_id())
+        time.sleep(0.001)  # a run takes longer than the 1/4096 s that an id tells apart
+    assert ids == sorted(ids)
 
 
 def test_logs_are_kept_by_node_and_global_rank(run_dir):
