@@ -168,7 +168,7 @@ RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 
 
 def new_run_id() -> str:
-    """A name that sorts by time, also within a second (its first three digits after the dash), and that no other run has."""
+    """A name that sorts by time, down to 1/4096 s (three digits after the dash), and that no other run has."""
     now = datetime.now(timezone.utc)
     return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond * 4096 // 1_000_000:03x}{os.urandom(2).hex()[1:]}"
 

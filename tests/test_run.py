@@ -77,8 +77,8 @@ def test_json_of_a_run_is_strict(run_dir):
 
 def test_failures_are_read_in_the_order_of_time(run_dir):
     run_dir.create({})
-    for rank, time in ((0, 2.0), (1, 1.0)):
-        run_dir.write_json(run_dir.failure_path(0, rank), {"rank": rank, "time": time})
+    for rank, moment in ((0, 2.0), (1, 1.0)):
+        run_dir.write_json(run_dir.failure_path(0, rank), {"rank": rank, "time": moment})
     assert [failure["rank"] for failure in run_dir.read_failures()] == [1, 0]
 
 
