@@ -3,7 +3,8 @@ interface call it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from primus.backends import registry
@@ -71,6 +72,14 @@ def judge(loaded: Experiment, *, resources: Resources | None = None, environ: Ma
     wrong = [problem.key for problem in problems if problem.severity == "error"]
     beyond = [problem for problem in backend.check(experiment, resources) if not _is_about(problem, wrong)]
     return Prepared(experiment=experiment, backend=backend, problems=(*loaded.warnings, *problems, *beyond))
+
+
+def warn(warnings: Iterable[Problem | str]) -> None:
+    """Print them to standard error, without the secrets that a value may hold."""
+    from primus.redact import redact_text
+
+    for warning in warnings:
+        print(redact_text(f"Warning: {warning}"), file=sys.stderr)
 
 
 def _is_about(problem: Problem, wrong: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from primus.backends import registry
-from primus.backends.prepare import prepare
+from primus.backends.prepare import prepare, warn
 from primus.commands.completion import complete_experiment, complete_key, complete_set
 from primus.errors import ExitStatus, ExperimentError, Origin, Problem, UsageError, did_you_mean
 from primus.experiment import Experiment, Schema
@@ -191,8 +191,7 @@ def upgrade(
 def _load(exp: str, backend: str | None, sets: list[str] | None) -> tuple[Experiment, Schema]:
     """A usable experiment; its warnings go to standard error."""
     prepared = prepare(exp, sets=sets or (), framework=backend, environ=os.environ)
-    for warning in prepared.warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
+    warn(prepared.warnings)
     return prepared.usable(), prepared.backend.schema()
 
 

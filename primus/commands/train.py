@@ -14,7 +14,7 @@ import typer
 from primus.backends import registry
 from primus.backends.base import Resume
 from primus.backends.log import size_limit
-from primus.backends.prepare import Prepared, prepare
+from primus.backends.prepare import Prepared, prepare, warn
 from primus.commands import options
 from primus.errors import MissingError, UsageError
 from primus.experiment import Experiment
@@ -27,7 +27,6 @@ from primus.launch.ranks import chosen_ranks
 from primus.launch.stage import Stage
 from primus.launch.topology import plan_resources
 from primus.launch.training import Training, run_training
-from primus.redact import redact_text
 from primus.run import RunDirectory
 
 if TYPE_CHECKING:
@@ -225,8 +224,7 @@ def _tuning_inside(inside: Preparation, experiment: Experiment, accelerator: str
 
 def _usable(prepared: Prepared, *, dry_run: bool) -> Experiment:
     """The experiment; warnings are printed. What is missing here ends a training before it starts."""
-    for warning in prepared.warnings + (prepared.missing if dry_run else []):
-        print(redact_text(f"Warning: {warning}"), file=sys.stderr)
+    warn(prepared.warnings + (prepared.missing if dry_run else []))
     experiment = prepared.usable()
     if prepared.missing and not dry_run:
         raise MissingError("\n".join(str(problem) for problem in prepared.missing))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from primus.backends.base import Resume
-from primus.backends.prepare import judge
+from primus.backends.prepare import judge, warn
 from primus.errors import MissingError, UsageError
 from primus.experiment import Experiment
 from primus.experiment.withhold import withhold
@@ -19,7 +19,6 @@ from primus.launch.container.request import Request
 from primus.launch.devices import find_accelerators
 from primus.launch.topology import plan_resources
 from primus.launch.training import Training, run_training
-from primus.redact import redact_text
 from primus.run import RunDirectory, Status
 from primus.runs.series import Series, read_series
 
@@ -79,8 +78,7 @@ def launch(
     )
     prepared = judge(experiment, resources=resources, environ=os.environ)
     usable = withhold(prepared.usable(), os.environ)
-    for warning in prepared.warnings:
-        print(redact_text(f"Warning: {warning}"), file=sys.stderr)
+    warn(prepared.warnings)
     if prepared.missing:
         raise MissingError("\n".join(str(problem) for problem in prepared.missing))
     inside = None

@@ -4,7 +4,6 @@ their options, and run it here."""
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from primus import __version__
 from primus.backends import registry
 from primus.backends.base import Backend, Resume
+from primus.backends.prepare import warn
 from primus.errors import MissingError
 from primus.experiment import Experiment, dump
 from primus.job import Job, Resources, Variable
@@ -67,8 +67,7 @@ class Training:
         from primus.launch.network import find_network
 
         network = find_network(address=address, accelerators=self.accelerators)
-        for warning in network.warnings:
-            print(f"Warning: {warning}", file=sys.stderr)
+        warn(network.warnings)
         return replace(self.resources, network=network)
 
     def job(self, run_dir: RunDirectory, resume: Resume | None = None) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,11 +227,10 @@ def _checked(
     exp: str, sets: list[str] | None, backend: str | None, resources: Resources | None, environ: Mapping[str, str]
 ) -> Prepared:
     """What is missing on this machine may well be there in the pods, and is only a warning."""
-    from primus.backends.prepare import prepare
+    from primus.backends.prepare import prepare, warn
 
     prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=environ)
-    for warning in prepared.warnings + prepared.missing:
-        print(f"Warning: {warning}", file=sys.stderr)
+    warn(prepared.warnings + prepared.missing)
     return prepared
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from primus.backends.prepare import warn
 from primus.commands import options as shared
 from primus.errors import UsageError
 from primus.launch.care import Care
@@ -152,8 +153,7 @@ def submit(
         print(f"Warning: stage 2 of the tuning takes one node, not {nnodes}", file=sys.stderr)
         given["nnodes"] = 1
     ready = prepare_submission(wish, given=given, origins=_origins(context), environ=os.environ)
-    for warning in ready.warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
+    warn(ready.warnings)
     if dry_run:
         _show(ready)
     elif interactive:

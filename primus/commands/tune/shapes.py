@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from primus.backends.prepare import prepare
+from primus.backends.prepare import prepare, warn
 from primus.commands import options
 from primus.job import Resources
 from primus.launch.devices import find_accelerators
@@ -45,8 +45,7 @@ def shapes(
 
     resources = Resources(nnodes=nnodes, nproc_per_node=nproc_per_node or _gpus(), accelerator="amd")
     prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
-    for warning in prepared.warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
+    warn(prepared.warnings)
     found, notes = predict_shapes(prepared.backend, prepared.usable(), resources)
     for note in notes:
         print(f"Note: {note}", file=sys.stderr)
