@@ -96,6 +96,22 @@ def test_an_estimate_is_what_the_command_prints():
     assert found.as_data()["parameters"]["total"] == 8_030_261_248
 
 
+def test_a_search_is_what_the_command_prints():
+    from primus.estimate.call import layouts
+
+    command = [sys.executable, "-m", "primus", "estimate", "--exp", "llama3_8B", "--backend", "megatron"]
+    command += ["--accelerator", "MI300X", "--search"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = layouts(primus.load("llama3_8B", backend="megatron"), accelerator="MI300X")
+    assert f"{found}\n" == printed
+    assert found.as_data()["fitting"] == len(found.found.fitting) > 0
+
+
+def test_an_estimate_of_a_wrong_experiment_raises_all_its_errors():
+    with pytest.raises(primus.ExperimentError, match="micro_batch_szie"):
+        primus.estimate(tiny(micro_batch_szie=3))
+
+
 def test_an_estimate_without_an_accelerator_has_no_time():
     found = primus.estimate(primus.load("llama3_8B", backend="megatron"))
     assert (found.timing, found.limit) == (None, None)

@@ -5,23 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from primus.commands import options
-from primus.errors import ExperimentError, UsageError
-
-if TYPE_CHECKING:
-    from primus.backends.account import Account
-    from primus.backends.prepare import Prepared
-    from primus.estimate.rates import Rates
-    from primus.job import Resources
-    from primus.metrics.accelerators import Accelerator, Precision
+from primus.errors import ExperimentError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-SHOWN = 10
 PER_NODE = 8
 
 
@@ -55,86 +47,12 @@ def estimate(
     docs/estimate.md has the formulas, and how far they were from what was measured.
     """
     from primus.backends.prepare import prepare
-    from primus.estimate.rates import accelerator_of
-    from primus.job import Resources
+    from primus.estimate.call import Estimate, Layouts, estimate_on, layouts_on, target_of
 
-    chip = None if accelerator is None else accelerator_of(accelerator)
-    kind = "nvidia" if chip is not None and chip.name.startswith("NVIDIA") else "amd"
-    resources = Resources(nnodes=nnodes, nproc_per_node=nproc_per_node, accelerator=kind)
-    prepared = prepare(
-        exp, sets=sets or (), framework=backend, resources=None if search else resources, environ=os.environ
-    )
-    if search:
-        print(_search(prepared, resources, chip, rates, efficiency, as_json=as_json))
-        return
-    print(_estimate(prepared, resources, chip, rates, efficiency, as_json=as_json))
+    target = target_of(accelerator, nnodes, nproc_per_node, rates, efficiency)
+    checked_for = None if search else target.resources
+    prepared = prepare(exp, sets=sets or (), framework=backend, resources=checked_for, environ=os.environ)
+    found: Estimate | Layouts = layouts_on(target, prepared) if search else estimate_on(target, prepared)
+    print(json.dumps(found.as_data(), indent=2) if as_json else found)
     if prepared.errors:
         raise ExperimentError(prepared.errors)
-
-
-def _estimate(
-    prepared: Prepared,
-    resources: Resources,
-    chip: Accelerator | None,
-    file: Path | None,
-    efficiency: float | None,
-    *,
-    as_json: bool,
-) -> str:
-    from primus.estimate.search import USABLE
-    from primus.estimate.show import as_data, as_text
-    from primus.estimate.timing import step_time
-
-    account = _account(prepared, resources)
-    rates = _rates(chip, file, account.precision, efficiency)
-    timing = None
-    if rates is not None:
-        timing = step_time(account, rates, devices=resources.world_size, per_node=resources.nproc_per_node)
-    limit = None if chip is None else USABLE * chip.memory_gib * 2**30
-    source = None if rates is None else rates.source
-    if as_json:
-        return json.dumps(as_data(account, timing, limit=limit, source=source), indent=2)
-    return as_text(account, timing, limit=limit, name="" if chip is None else chip.name, source=source)
-
-
-def _account(prepared: Prepared, resources: Resources) -> Account:
-    """Of an experiment that does not check, as far as its values make sense."""
-    try:
-        return prepared.backend.account(prepared.experiment, resources.world_size)
-    except (ArithmeticError, LookupError, TypeError, ValueError):
-        if prepared.errors:
-            raise ExperimentError(prepared.errors) from None
-        raise
-
-
-def _search(
-    prepared: Prepared,
-    resources: Resources,
-    chip: Accelerator | None,
-    file: Path | None,
-    efficiency: float | None,
-    *,
-    as_json: bool,
-) -> str:
-    from primus.estimate.search import USABLE, search
-    from primus.estimate.show import search_data, search_text
-
-    if chip is None:
-        raise UsageError("--search needs --accelerator NAME, such as MI300X: its memory decides what fits.")
-    experiment = prepared.usable()
-    precision = prepared.backend.account(experiment, resources.world_size).precision
-    rates = _rates(chip, file, precision, efficiency)
-    assert rates is not None
-    limit = USABLE * chip.memory_gib * 2**30
-    found = search(prepared.backend, experiment, resources, limit=limit, rates=rates, shown=SHOWN)
-    if as_json:
-        return json.dumps(search_data(found, SHOWN), indent=2)
-    return search_text(found, SHOWN, rates.source)
-
-
-def _rates(chip: Accelerator | None, file: Path | None, precision: Precision, efficiency: float | None) -> Rates | None:
-    from primus.estimate.rates import assumed, measured
-
-    if file is not None:
-        return measured(file, precision, efficiency)
-    return None if chip is None else assumed(chip, precision, efficiency)
