@@ -67,6 +67,35 @@ class StageMemory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Exchange:
+    """What the processes of a group send each other inside a model: bytes of one micro-batch from each process, forward
+    and backward."""
+
+    group: str
+    what: str
+    size: int
+    """Processes of the group."""
+
+    reach: int
+    """Processes from the first to the last of a group, in the order of the ranks."""
+
+    dense: float = 0
+    """Of one layer without experts."""
+
+    sparse: float = 0
+    """Of one layer with experts."""
+
+    first: float = 0
+    """Of the embedding."""
+
+    last: float = 0
+    """Of the output layer and the loss."""
+
+    prediction: float = 0
+    """Of one depth of multi-token prediction."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
     """One experiment on so many processes."""
 
@@ -107,8 +136,20 @@ class Account:
     saved_width: int
     """Bytes of a checkpoint for each parameter."""
 
-    inputs_kept_whole: bool
-    """Inputs of tensor parallel products are kept gathered, so that the backward pass need not gather them again."""
+    exchanges: tuple[Exchange, ...]
+    """Inside the model."""
+
+    repeated: float
+    """Share of the layers whose whole forward pass runs again before their backward pass."""
+
+    folded: bool = False
+    """The pipeline's second half goes back over the same devices, in a V."""
+
+    shared_embedding: bool = False
+    """The first and the last stage hold the same embedding."""
+
+    gathered_once: int = 0
+    """Elements of the last stage that stay gathered between forward and backward pass when the others do not."""
 
     notes: tuple[str, ...] = ()
 

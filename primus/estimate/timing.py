@@ -57,7 +57,7 @@ def step_time(account: Account, rates: Rates, *, devices: int, per_node: int, fl
     each = tokens * forward.total * FORWARD_AND_BACKWARD / devices / rates.flops * _imbalance(account)
     again = each / FORWARD_AND_BACKWARD * _recomputed(account, forward)
     found = {kind.group: _seconds(kind, rates, per_node) for kind in traffic(account)}
-    exchange = sum(found.get(group, 0.0) for group in ("tensor", "context", "expert"))
+    exchange = sum(found.get(group, 0.0) for group in ("tensor", "context", "expert", "expert tensor"))
     share = bubble(account)
     data = found.get("data", 0.0) + found.get("data, experts", 0.0)
     return Timing(
@@ -66,7 +66,7 @@ def step_time(account: Account, rates: Rates, *, devices: int, per_node: int, fl
         exchange=exchange,
         bubble=share * (each + again + exchange),
         bubble_share=share,
-        pipeline=found.get("pipeline", 0.0),
+        pipeline=found.get("pipeline", 0.0) + found.get("embedding", 0.0),
         data=max(0.0, data - BACKWARD * each),
         tokens=tokens,
         devices=devices,
@@ -89,8 +89,8 @@ def _recomputed(account: Account, forward: Flops) -> float:
     """Part of the forward pass that runs again."""
     if account.recompute == "none":
         return 0.0
-    if account.recompute == "full":
-        return 1 - forward.output / forward.total
+    if account.repeated:
+        return account.repeated * (1 - forward.output / forward.total)
     # Without fusion the scores; torchtitan repeats every second product instead, which is more.
     return forward.attention_scores / forward.total
 

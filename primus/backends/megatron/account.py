@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from primus.backends.account import Account, Arrangement, Changes, Split
-from primus.backends.megatron.layout import layout_of
+from primus.backends.megatron.exchanges import exchanges
+from primus.backends.megatron.layout import Layout, layout_of
 from primus.backends.megatron.memory import (
     gradient_bytes,
     implementation_of,
@@ -26,8 +27,9 @@ def account(values: Values, world_size: int) -> Account:
     parameters = count_parameters(values)
     sharded = bool(values["use_distributed_optimizer"])
     stages = stage_memories(values, world_size)
+    shape, repeated, width = shape_of(values), _repeated(values, layout), weight_bytes(values)
     return Account(
-        shape=shape_of(values),
+        shape=shape,
         parts=_parts(parameters),
         active=parameters.active,
         split=Split(
@@ -46,14 +48,16 @@ def account(values: Values, world_size: int) -> Account:
         steps=values["train_iters"],
         precision=_precision(values),
         recompute=values["recompute_granularity"] or "none",
-        width=weight_bytes(values),
+        width=width,
         gradient_width=gradient_bytes(values),
-        weight_width=weight_bytes(values),
+        weight_width=width,
         sharding="optimizer" if sharded else "none",
         gathers=1 if sharded else 0,
         reductions=1,
-        saved_width=weight_bytes(values) + (0 if values["no_save_optim"] else optimizer_bytes(values)),
-        inputs_kept_whole=False,
+        saved_width=width + (0 if values["no_save_optim"] else optimizer_bytes(values)),
+        exchanges=exchanges(values, layout, shape, implementation_of(values), repeated=repeated, width=width),
+        repeated=repeated,
+        shared_embedding=shape.tied or shape.prediction_depths > 0,
         notes=_notes(values),
     )
 
@@ -83,6 +87,16 @@ def arrange(values: Mapping[str, Any], arrangement: Arrangement) -> Changes:
             "expert_tensor_parallel_size": split.expert_tensor,
         }
     return changes
+
+
+def _repeated(values: Values, layout: Layout) -> float:
+    """Share of the layers that run again as a whole."""
+    if values["recompute_granularity"] != "full":
+        return 0.0
+    chunk = max(1.0, int(values["num_layers"]) / (layout.pipeline * (layout.virtual or 1)))
+    return (
+        1.0 if values["recompute_method"] == "uniform" else min(1.0, int(values["recompute_num_layers"] or 0) / chunk)
+    )
 
 
 def _parts(parameters: Parameters) -> dict[str, int]:

@@ -210,9 +210,10 @@ def _head_norms(micro: Micro, query: float, key: float, *, grouped: bool) -> flo
     # Not copied to float32: keys, and queries without groups, stay in the joined product.
     if not grouped:
         return statistics + results
-    # Where values are kept as they came, the joined product is counted with them.
+    # Where values are kept as they came, the joined product is counted with them. Queries of one group stay in it.
     joined = 0.0 if "core_attn" in micro.recomputed else query + 2 * key
-    return statistics + results + micro.width * (query + joined)
+    own = 0.0 if key_value_heads(values) == micro.tensor else query
+    return statistics + results + micro.width * (own + joined)
 
 
 def _latent(micro: Micro) -> float:
@@ -228,9 +229,12 @@ def _latent(micro: Micro) -> float:
         kept += micro.norm(rank, micro.own)
         if micro.local and width == FLOAT:
             kept += micro.own * rotated * width  # positions stand in the same tensor as what is normalized
+            # What is normalized here is a part of what all processes have gathered.
+            kept += (micro.tokens - micro.own) * (query_rank + rank + rotated) * width
         kept += micro.own * (query_rank + rank) * width
     else:
-        kept += micro.own * (query_rank + rank + rotated) * width
+        # The parts that stay here of what all processes have gathered keep all of it.
+        kept += (micro.tokens if micro.local else micro.own) * (query_rank + rank + rotated) * width
     query, out = heads * (plain + rotated) / tensor, heads * value / tensor
     if "mla_up_proj" not in micro.recomputed:
         kept += micro.tokens * (2 * query + out) * width

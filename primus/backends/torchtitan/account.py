@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from primus.backends.account import Account, Arrangement, Changes, Recompute, Split
+from primus.backends.torchtitan.exchanges import Repeated, exchanges
 from primus.backends.torchtitan.flavors import sizes_of
-from primus.backends.torchtitan.layout import layout_of
+from primus.backends.torchtitan.layout import V_SCHEDULES, Layout, layout_of
 from primus.backends.torchtitan.memory import WIDTH, micro_batches, stage_memories
 from primus.backends.torchtitan.parameters import count_parameters, parts_of
 from primus.backends.torchtitan.settings import Settings
 from primus.backends.torchtitan.shape import shape_of
 from primus.backends.torchtitan.weights import stages_of
 from primus.metrics.accelerators import Precision
+from primus.metrics.shape import ModelShape
 
 
 def account(settings: Settings, world_size: int) -> Account:
@@ -27,6 +29,8 @@ def account(settings: Settings, world_size: int) -> Account:
     sharded = layout.shard * layout.context > 1
     accumulations = max(1, batches * micro // local)
     width = WIDTH[settings["training.dtype"]]
+    travelling = WIDTH[settings["training.mixed_precision_param"]] if sharded else width
+    repeated = _repeated(settings)
     return Account(
         shape=shape,
         parts=parts_of(family, sizes),
@@ -48,14 +52,19 @@ def account(settings: Settings, world_size: int) -> Account:
         steps=settings["training.steps"],
         precision=_precision(settings),
         recompute=_recompute(settings),
-        width=WIDTH[settings["training.mixed_precision_param"]] if sharded else width,
+        width=travelling,
         gradient_width=WIDTH[settings["training.mixed_precision_reduce"]] if sharded else width,
-        weight_width=WIDTH[settings["training.mixed_precision_param"]] if sharded else width,
+        weight_width=travelling,
         sharding="weights" if sharded else "none",
         gathers=(1 if once else 2) * accumulations if sharded else 0,
         reductions=accumulations,
         saved_width=3 * width,
-        inputs_kept_whole=True,
+        exchanges=exchanges(
+            layout, shape, tokens=micro * shape.sequence / layout.context, width=travelling, repeated=repeated
+        ),
+        repeated=repeated.rest,
+        folded=layout.pipeline > 1 and layout.schedule.lower() in V_SCHEDULES,
+        gathered_once=_output_elements(shape, layout) if stays == "default" and not once else 0,
         notes=_notes(settings),
     )
 
@@ -95,6 +104,21 @@ def _precision(settings: Settings) -> Precision:
 def _recompute(settings: Settings) -> Recompute:
     modes: dict[str, Recompute] = {"full": "full", "selective": "selective"}
     return modes.get(settings["activation_checkpoint.mode"], "none")
+
+
+def _repeated(settings: Settings) -> Repeated:
+    mode, option = settings["activation_checkpoint.mode"], str(settings["activation_checkpoint.selective_ac_option"])
+    if mode == "selective":
+        return Repeated(gathers=1 / int(option), rest=1 / int(option)) if option.isdigit() else _BY_OPERATION
+    return Repeated(gathers=1, rest=1) if mode == "full" else Repeated(gathers=0, rest=0)
+
+
+_BY_OPERATION = Repeated(gathers=1, rest=0)
+
+
+def _output_elements(shape: ModelShape, layout: Layout) -> int:
+    """Of the last norm and the output layer on one rank, gathered."""
+    return shape.hidden + (0 if shape.tied else -(-shape.vocabulary // layout.tensor) * shape.hidden)
 
 
 def _notes(settings: Settings) -> tuple[str, ...]:
