@@ -111,10 +111,10 @@ class Watch:
     def _goes_on(self) -> bool:
         """Whether another job has taken the run over; it is looked at from now on."""
         record = read_record(self._files.run)
-        if record is None or record.current == self.job or self.job not in [record.job, *record.chain]:
+        if record is None or record.jobs[-1] == self.job or self.job not in record.jobs:
             return False
-        self._tell(f"goes on as job {record.current}")
-        self.job, self._pause, self._next = record.current, _SHORTEST, 0.0
+        self._tell(f"goes on as job {record.jobs[-1]}")
+        self.job, self._pause, self._next = record.jobs[-1], _SHORTEST, 0.0
         return True
 
     def _tell(self, line: str) -> None:

@@ -13,7 +13,7 @@ from primus.errors import ServiceError
 from primus.experiment import load
 from primus.launch.slurm.find import Found
 from primus.launch.slurm.queue import Row, queued
-from primus.launch.slurm.record import JobFiles
+from primus.launch.slurm.record import JobFiles, read_record
 from primus.launch.slurm.states import read_state
 from primus.launch.slurm.status import judge
 from primus.launch.slurm.tools import call
@@ -56,6 +56,8 @@ def cancel(
         for found in late:
             words[found.job] = f"ended, as it did not end by itself within {patience:.0f} s"
             call("scancel", [found.job], environ)
+    for found in jobs:
+        _end_next(found, environ)
     left = {found.job for found in _wait([each for each in jobs if words[each.job] != _OVER], environ, _END)}
     return [_result(found, words[found.job], ended=found.job not in left) for found in jobs]
 
@@ -93,6 +95,13 @@ def _wait(jobs: Sequence[Found], environ: Mapping[str, str], seconds: float) -> 
 
 def _is_over(row: Row | None) -> bool:
     return row is None or read_state(row.word).phase == "ended"
+
+
+def _end_next(found: Found, environ: Mapping[str, str]) -> None:
+    """End the job of a chain that was to go on after this one, if the job's script has not done so."""
+    record = None if found.run is None else read_record(found.run)
+    if record is not None and record.jobs[-1] != found.job:
+        call("scancel", [record.jobs[-1]], environ)
 
 
 def _result(found: Found, words: str, *, ended: bool) -> Cancelled:

@@ -11,6 +11,7 @@ from pathlib import Path
 from primus.errors import MissingError, ServiceError, UsageError
 from primus.launch.slurm.queue import Row, ask, queued
 from primus.launch.slurm.record import JobFiles, Record, read_record
+from primus.launch.slurm.states import read_state
 from primus.runs.find import find_runs
 
 RECORD = "slurm.json"
@@ -76,11 +77,15 @@ def run_of(row: Row) -> Path | None:
 def _of_run(run: Path, environ: Mapping[str, str]) -> Found:
     record = read_record(run)
     assert record is not None
+    job = record.current
     try:
-        rows, silence = ask(record.current, environ, cluster=record.cluster), ""
+        rows, silence = ask(job, environ, cluster=record.cluster), ""
+        if record.next is not None and all(read_state(row.word).phase == "ended" for row in rows[-1:]):
+            job = record.next
+            rows = ask(job, environ, cluster=record.cluster)
     except (ServiceError, MissingError) as error:
         rows, silence = [], str(error).partition("\n")[0]
-    return Found(job=record.current, run=run, record=record, row=rows[-1] if rows else None, silence=silence)
+    return Found(job=job, run=run, record=record, row=rows[-1] if rows else None, silence=silence)
 
 
 def _of_job(job: str, place: Path, environ: Mapping[str, str]) -> list[Found]:
@@ -106,6 +111,4 @@ def _of_job(job: str, place: Path, environ: Mapping[str, str]) -> list[Found]:
 
 
 def _belongs(record: Record | None, job: str) -> bool:
-    return record is not None and any(
-        each == job or each.partition("_")[0] == job for each in [record.job, *record.chain]
-    )
+    return record is not None and any(each == job or each.partition("_")[0] == job for each in record.jobs)

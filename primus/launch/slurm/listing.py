@@ -7,8 +7,9 @@ from pathlib import Path
 
 from primus.errors import MissingError, ServiceError
 from primus.launch.slurm.find import Found, recorded_runs, run_of
-from primus.launch.slurm.queue import of_user, order, recorded
+from primus.launch.slurm.queue import Row, of_user, order, recorded
 from primus.launch.slurm.record import JobFiles, read_record
+from primus.launch.slurm.states import read_state
 from primus.launch.slurm.status import JobStatus, status_of
 
 
@@ -19,9 +20,9 @@ def list_jobs(place: Path, environ: Mapping[str, str]) -> tuple[list[JobStatus],
     except (ServiceError, MissingError) as error:
         rows, silence = [], str(error).partition("\n")[0]
     found: dict[Path, Found] = {}
-    for row in rows:  # of several jobs of one run, the last
+    for row in rows:  # of several jobs of one run, the last that has begun
         run = run_of(row)
-        if run is not None:
+        if run is not None and not (run in found and _waits_for(found[run].row, row)):
             found[run] = Found(job=row.job, run=run, row=row)
     older = [
         Found(job=record.current, run=run, record=record, silence=silence)
@@ -30,6 +31,12 @@ def list_jobs(place: Path, environ: Mapping[str, str]) -> tuple[list[JobStatus],
     ]
     every = [*_with_accounts(older, environ), *found.values()]
     return sorted(map(status_of, every), key=lambda job: order(job.job)), silence
+
+
+def _waits_for(earlier: Row | None, row: Row) -> bool:
+    """Whether a job of a chain waits for the end of an earlier one."""
+    phases = [read_state(each.word).phase for each in (earlier, row) if each is not None]
+    return phases == ["running", "pending"]
 
 
 def _with_accounts(jobs: list[Found], environ: Mapping[str, str]) -> list[Found]:

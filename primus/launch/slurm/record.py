@@ -103,10 +103,18 @@ class Record:
     chain: list[str] = field(default_factory=list)
     """Jobs that went on with this run one after the other, after the first one's time was up."""
 
+    next: str | None = None
+    """The job that waits to go on with this run when the current one has ended, whose time is nearly up."""
+
     @property
     def current(self) -> str:
         """The job that has the run now."""
         return self.chain[-1] if self.chain else self.job
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """All of them, one after the other."""
+        return (self.job, *self.chain, *([] if self.next is None else [self.next]))
 
 
 def write_record(run: Path, record: Record) -> None:

@@ -94,7 +94,7 @@ def status_of(found: Found) -> JobStatus:
         failed_nodes=tuple(
             dict.fromkeys(node for line in lines if line["state"] == "node failed" for node in line["failed"])
         ),
-        chain=() if record is None or not record.chain else (record.job, *record.chain),
+        chain=() if record is None or len(record.jobs) == 1 else record.jobs,
     )
 
 

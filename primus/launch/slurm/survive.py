@@ -1,5 +1,5 @@
-"""What comes after an attempt that did not finish: `python -m primus.launch.slurm.survive begin|end …`, which the job
-script runs. Asks SLURM to start the job again, without the nodes that failed, or submits the next job of a chain."""
+"""What comes after an attempt that did not finish: `python -m primus.launch.slurm.survive begin|asked|end …`, which the
+job script runs. Asks SLURM to start the job again, without the nodes that failed, or lets the next job follow."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from primus.errors import ExitStatus, PrimusError, ServiceError
+from primus.launch.slurm.chain import Chain
 from primus.launch.slurm.nodes import expand, failed_since
 from primus.launch.slurm.outcome import correct, true_status
-from primus.launch.slurm.record import JobFiles, read_record, write_record
-from primus.launch.slurm.script import client_environment
+from primus.launch.slurm.record import JobFiles
 from primus.launch.slurm.states import STOPPED
 from primus.launch.slurm.tools import call
 from primus.run import FINAL_STATES, RunDirectory, utc_now
@@ -73,16 +73,26 @@ def _main(options: argparse.Namespace) -> None:
     )
     # SLURM ends a job that is requeued, this process included, before all is said.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    chain = _chain(attempt, options.chain) if options.chain else None
     if options.what == "begin":
-        sys.exit(begin(attempt))
-    status = end(attempt, options.status, lost=options.lost, silent=options.silent, asked=options.asked)
-    if options.asked == "USR1" and options.chain and status in STOPPED:
-        chain(attempt, options.chain)
-    print(status)
+        sys.exit(begin(attempt, chain))
+    if options.what == "end":
+        print(end(attempt, options.status, lost=options.lost, silent=options.silent, asked=options.asked, chain=chain))
+    elif chain is not None and options.asked == "USR1":
+        chain.line_up()
+    elif chain is not None:
+        chain.asked_to_end()
 
 
-def begin(attempt: Attempt) -> int:
-    """What SLURM has started again: which nodes failed before, and whether to begin here at all."""
+def begin(attempt: Attempt, chain: Chain | None = None) -> int:
+    """What SLURM has started after or instead of another attempt: which nodes failed before that one ended, and whether
+    to begin here at all."""
+    if chain is not None:
+        chain.take_over()
+    if attempt.restart == 0:
+        return 0
+    if chain is not None:
+        chain.withdraw()  # the attempt that has lined it up did not end for good
     before = _previous(attempt)
     if before is not None:
         _look_at_nodes(replace(attempt, job=before["job"], restart=before["restart"]), before["nodes"], before["time"])
@@ -97,8 +107,23 @@ def begin(attempt: Attempt) -> int:
     return 0
 
 
-def end(attempt: Attempt, status: int, *, lost: Sequence[int], silent: str, asked: str) -> int:
-    """The exit status of an attempt that failed. Where a node is at fault, the job is started again if it may be."""
+def end(
+    attempt: Attempt, status: int, *, lost: Sequence[int], silent: str, asked: str, chain: Chain | None = None
+) -> int:
+    """The exit status of an attempt that failed. Where a node is at fault, the job is started again if it may be; where
+    the time is up, the next job of the chain follows."""
+    true = _end(attempt, status, lost=lost, silent=silent, asked=asked)
+    if chain is not None:
+        if true in STOPPED and asked == "USR1":
+            chain.line_up()  # it was not taken before, perhaps
+        if true in STOPPED or (lost and asked):
+            chain.hand_over()
+        else:
+            chain.withdraw()
+    return true
+
+
+def _end(attempt: Attempt, status: int, *, lost: Sequence[int], silent: str, asked: str) -> int:
     run_dir = RunDirectory(attempt.files.run)
     if asked == "TERM":  # by SLURM, which may end the job for the sake of a node, or by a user
         _look_at_nodes(attempt, ",".join(attempt.nodes), utc_now())
@@ -119,39 +144,6 @@ def end(attempt: Attempt, status: int, *, lost: Sequence[int], silent: str, aske
     true = true_status(run_dir, f"{attempt.job}-{attempt.restart}", status)
     correct(run_dir, true)
     return true
-
-
-def chain(attempt: Attempt, most: int) -> None:
-    """Submit the next job of the chain: it goes on in the same run directory."""
-    record = read_record(attempt.files.run)
-    if record is None:  # the one who submits writes it some milliseconds after SLURM has taken the job
-        _say("no next job: the record of the submission is not there")
-        return
-    if len(record.chain) >= most:
-        _say(f"no next job: --chain {most} is used up")
-        return
-    bad = failed_nodes(attempt.files) if attempt.exclude else []
-    task = environ.get("SLURM_ARRAY_TASK_ID")
-    command = next_command(record.sbatch, bad, task)
-    try:
-        answer = call(command[0], command[1:], client_environment(environ))
-    except PrimusError as error:
-        _say(f"the next job was not taken: {error}")
-        attempt.files.note(state="unchained", job=attempt.job, why=str(error))
-        return
-    job = answer.strip().partition(";")[0] + (f"_{task}" if task else "")
-    write_record(attempt.files.run, replace(record, chain=[*record.chain, job]))
-    attempt.files.note(state="chained", job=attempt.job, next=job)
-    _say(f"goes on as job {job}, number {len(record.chain) + 1} of {most}")
-
-
-def next_command(sbatch: Sequence[str], bad: Sequence[str], task: str | None) -> list[str]:
-    """The command line that submits the run once more, without the nodes `bad`; of an array, this task only. Pure."""
-    kept = [word for word in sbatch if not word.startswith(("--array=", "--exclude=", "--dependency="))]
-    excluded = [word.partition("=")[2] for word in sbatch if word.startswith("--exclude=")]
-    extra = [f"--exclude={','.join([*excluded, *bad])}"] if excluded or bad else []
-    extra += [f"--array={task}"] if task else []
-    return [kept[0], *extra, *kept[1:]]
 
 
 def failed_nodes(files: JobFiles) -> list[str]:
@@ -244,13 +236,25 @@ def _give_up(attempt: Attempt, cause: str) -> None:
         run_dir.write_status(replace(ended, ended=status.ended or now))
 
 
+def _chain(attempt: Attempt, most: int) -> Chain:
+    array, task = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
+    return Chain(
+        files=attempt.files,
+        job=f"{array}_{task}" if array and task else attempt.job,
+        most=most,
+        bad=failed_nodes(attempt.files) if attempt.exclude else [],
+        environ=environ,
+        say=_say,
+    )
+
+
 def _say(text: str) -> None:
     print(f"primus: {text}", file=sys.stderr, flush=True)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("what", choices=("begin", "end"))
+    parser.add_argument("what", choices=("begin", "asked", "end"))
     parser.add_argument("run", type=Path)
     parser.add_argument("--max-requeues", type=int, required=True)
     parser.add_argument("--exclude", action="store_true")

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from primus.launch.slurm.chain import next_command
 from primus.launch.slurm.record import JobFiles, Record, read_record, write_record
-from primus.launch.slurm.survive import next_command
 from primus.run import RunDirectory, Status
 
 SCONTROL = """\
@@ -18,7 +18,15 @@ show) [ "$2" = hostnames ] && echo n1 n2 || echo "NodeName=n1 State=IDLE BootTim
 requeue) [ -z "$REFUSED" ] || { echo "scontrol: error: Requested operation is presently disabled" >&2; exit 1; } ;;
 esac
 """
-SBATCH = 'echo "sbatch $*" >>"CALLS"; env | grep SECRET >>"CALLS"; echo 13'
+SBATCH = """\
+echo "sbatch $*" >>"CALLS"
+env | grep SECRET >>"CALLS"
+[ -z "$SBATCH_REFUSED" ] || { echo "sbatch: error: Job violates accounting/QOS policy" >&2; exit 1; }
+echo 13
+"""
+SQUEUE = 'echo "${REASON:-None}"'
+SCANCEL = 'echo "scancel $*" >>"CALLS"'
+TOOLS = {"scontrol": SCONTROL, "sbatch": SBATCH, "squeue": SQUEUE, "scancel": SCANCEL}
 
 
 @pytest.fixture
@@ -31,7 +39,7 @@ def job(tmp_path):
     facts = {"name": "toy", "nnodes": 2, "experiment": "", "submitted": "", "directory": "/", "command": []}
     write_record(run, Record(job="12", **facts, sbatch=command, options={}))
     files.note(job="12", restart=0, state="running", nodes="n[1-2]", exit_status=None)
-    for name, script in (("scontrol", SCONTROL), ("sbatch", SBATCH)):
+    for name, script in TOOLS.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n".replace("CALLS", str(tmp_path / "calls")))
         (tmp_path / name).chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SECRET": "hidden"}
@@ -119,17 +127,61 @@ def test_on_a_node_that_failed_before_the_job_does_not_begin(job):
 
 
 def test_the_next_job_of_a_chain_has_no_secret_in_its_environment(job):
+    _, calls = job("asked", "--asked", "USR1", "--chain", "1")
+    assert calls == ["sbatch --dependency=afterany:12 --exclude=n9 --parsable --nodes=2 job.sh"]
+    assert chain(job) == (["12", "13"], [])
     done, calls = job("end", "--status", "138", "--asked", "USR1", "--chain", "1")
-    assert done.stdout == "138\n"
-    assert calls == ["sbatch --exclude=n9 --parsable --nodes=2 job.sh"]
-    assert read_record(job.run_dir.path).chain == ["13"]
-    again, calls = job("end", "--status", "138", "--asked", "USR1", "--chain", "1")
+    assert (done.stdout, len(calls)) == ("138\n", 1)
+    assert chain(job) == (["12", "13"], ["13"])
+    again, calls = job("asked", "--asked", "USR1", "--chain", "1", SLURM_JOB_ID="13")
     assert len(calls) == 1
     assert "--chain 1 is used up" in again.stderr
 
 
-def test_a_job_that_a_user_ends_has_no_next_one(job):
-    assert job("end", "--status", "143", "--asked", "TERM", "--chain", "1")[1] == []
+def test_a_next_job_that_was_not_taken_is_submitted_at_the_end(job):
+    refused = job("asked", "--asked", "USR1", "--chain", "1", SBATCH_REFUSED="yes")[0]
+    assert "the next job was not taken: SLURM refused: Job violates accounting/QOS policy" in refused.stderr
+    job("end", "--status", "138", "--asked", "USR1", "--chain", "1")
+    assert chain(job) == (["12", "13"], ["13"])
+
+
+def test_the_next_job_takes_over_from_one_that_was_ended_while_it_saved(job):
+    job("asked", "--asked", "USR1", "--chain", "1")
+    assert job("begin", "--chain", "1", SLURM_JOB_ID="13")[0].returncode == 0
+    assert chain(job) == (["12", "13"], ["13"])
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("TimeLimit", ["12", "13"]), ("None", ["12"])])
+def test_the_next_job_stays_when_the_time_is_up_but_not_when_a_user_ends_this_one(job, reason, kept):
+    job("asked", "--asked", "USR1", "--chain", "1")
+    _, calls = job("asked", "--asked", "TERM", "--chain", "1", REASON=reason)
+    assert chain(job)[0] == kept
+    assert ("scancel --quiet 13" in calls) == (kept == ["12"])
+    job("end", "--status", "143", "--asked", "TERM", "--chain", "1")
+    assert chain(job) == (kept, kept[1:])
+
+
+def test_a_job_whose_time_is_up_without_a_warning_has_a_next_one(job):
+    job("asked", "--asked", "TERM", "--chain", "1", REASON="TimeLimit")
+    assert chain(job) == (["12", "13"], [])
+
+
+def test_a_training_that_has_finished_needs_no_next_job(job):
+    job("asked", "--asked", "USR1", "--chain", "1")
+    job.run_dir.write_status(Status(state="succeeded", exit_status=0))
+    assert "scancel --quiet 13" in job("end", "--status", "0", "--asked", "USR1", "--chain", "1")[1]
+    assert chain(job) == (["12"], [])
+
+
+def test_a_job_that_slurm_starts_again_lines_up_the_next_one_anew(job):
+    job("asked", "--asked", "USR1", "--chain", "1")
+    assert "scancel --quiet 13" in job("begin", "--chain", "1", SLURM_RESTART_COUNT="1")[1]
+
+
+def chain(job):
+    """The jobs of the run, and those that have gone on with it so far."""
+    record = read_record(job.run_dir.path)
+    return list(record.jobs), record.chain
 
 
 def test_what_srun_says_of_a_step_that_it_has_ended_does_not_count(job):
@@ -140,5 +192,5 @@ def test_what_srun_says_of_a_step_that_it_has_ended_does_not_count(job):
 
 
 def test_one_task_of_an_array_goes_on_alone():
-    command = next_command(["sbatch", "--array=0-9", "job.sh"], ["n1", "n2"], "4")
-    assert command == ["sbatch", "--exclude=n1,n2", "--array=4", "job.sh"]
+    command = next_command(["sbatch", "--array=0-9", "job.sh"], "12_4", ["n1", "n2"])
+    assert command == ["sbatch", "--dependency=afterany:12_4", "--exclude=n1,n2", "--array=4", "job.sh"]

@@ -18,6 +18,7 @@ silence=0
 part=${1-}
 attempt=${SLURM_JOB_ID-}-${SLURM_RESTART_COUNT:-0}
 asked=
+heard=
 silent=
 lost=()
 
@@ -35,15 +36,16 @@ main() {
     [[ -z $code ]] || export PYTHONPATH=$code${PYTHONPATH:+:$PYTHONPATH}
     export PRIMUS_RUN_ID=${run##*/}
     train+=(--exp "$folder/experiment.yaml")
-    ((${SLURM_RESTART_COUNT:-0} == 0)) || begin_again
+    ((${SLURM_RESTART_COUNT:-0} + chain == 0)) || begin
     rendezvous
     start
     leave
 }
 
-# What SLURM has started again may have been so too often, or be on a node that failed before.
-begin_again() {
-    after begin
+# What SLURM has started again may have been so too often, or be on a node that failed before. A job of a chain may follow
+# one that was ended while it saved.
+begin() {
+    after begin --chain "$chain"
     status=$?
     ((status != 75)) || exit 75
     ((status == 0)) || leave
@@ -93,6 +95,7 @@ start() {
         sleep 1 &
         wait -n
         [[ -z $asked ]] || ask_to_stop
+        [[ $asked == "$heard" ]] || line_up
         one_failed && stop_the_others
         look_after_nodes
         [[ -z $silent ]] || kill -KILL "$srun"
@@ -127,6 +130,12 @@ ask_to_stop() {
     ((SECONDS >= ${next_time:-0})) || return 0
     next_time=$((SECONDS + 10))
     scancel --quiet --signal=USR1 "$SLURM_JOB_ID.0"
+}
+
+# The next job of a chain enters the queue before the training has saved, since the end of the time may come first.
+line_up() {
+    heard=$asked
+    ((chain == 0)) || after asked --asked "$asked" --chain "$chain"
 }
 
 # A node whose daemon is lost never ends for SLURM: the job would be taken for running for ever. Each node renews a file,

@@ -14,6 +14,7 @@ from primus.job import Job, Resources
 KEYS = (
     Key(name="steps", types=("int",), default=3),
     Key(name="step_seconds", types=("float",), default=0.0),
+    Key(name="save_seconds", types=("float",), default=0.0),
     Key(name="note", types=("str",), default=""),
     Key(name="fail_rank", types=("int", "none")),
     Key(name="fail_status", types=("int",), default=7),

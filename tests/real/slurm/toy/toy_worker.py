@@ -15,7 +15,13 @@ from primus.backends.worker import Worker, run
 
 
 def train(worker: Worker) -> None:
-    values = {"steps": 3, "step_seconds": 0.0, "fail_rank": None, "fail_status": 7} | worker.experiment.plain()
+    values = {
+        "steps": 3,
+        "step_seconds": 0.0,
+        "save_seconds": 0.0,
+        "fail_rank": None,
+        "fail_status": 7,
+    } | worker.experiment.plain()
     seen = {
         "rank": worker.rank,
         "world_size": worker.world_size,
@@ -34,6 +40,7 @@ def train(worker: Worker) -> None:
     worker.begin(first)
     for step in range(first + 1, values["steps"] + 1):
         if worker.stop_signal is not None:
+            time.sleep(values["save_seconds"])
             break
         time.sleep(values["step_seconds"])
         if values["fail_rank"] == worker.rank:
