@@ -15,23 +15,34 @@ from primus.metrics.accelerators import Accelerator, Precision, accelerators, na
 EFFICIENCY = 0.5
 """Part of the peak that a whole layer reaches, with everything between its matrix multiplications. Assumed."""
 
-LINK_EFFICIENCY = 0.8
-"""Part of a link's peak that collectives reach. Assumed."""
+LINK_EFFICIENCY = 0.7
+"""Part of a link's peak that collectives reach. Assumed: AMD says that protocol and error correction alone take a
+quarter of its links (github.com/ROCm/rccl/issues/1210); of NVIDIA's, copies reach 84 % (NVIDIA/nccl/issues/1264)."""
 
 NETWORK = 50e9
 """Bytes per second of the network for each accelerator, one way: one 400 Gbit/s port. Assumed."""
 
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """From one accelerator to the others of its node."""
+
+    rate: float
+    """Bytes per second one way, all links together."""
+
+    source: str
+
+
 LINKS = {
-    "AMD Instinct MI250X": 200e9,
-    "AMD Instinct MI300X": 448e9,
-    "AMD Instinct MI325X": 448e9,
-    "AMD Instinct MI355X": 537.6e9,
-    "NVIDIA H100 SXM": 450e9,
-    "NVIDIA H100 PCIe": 64e9,
-    "NVIDIA H200": 450e9,
-    "NVIDIA B200": 900e9,
+    "AMD Instinct MI250X": Link(200e9, "ROCm's MI250 page: 50 GB/s each; 4 of a die's 8 links lead out of the module"),
+    "AMD Instinct MI300X": Link(448e9, "MI300X platform data sheet: 7 links of 128 GB/s both ways"),
+    "AMD Instinct MI325X": Link(448e9, "MI325X platform data sheet: as MI300X"),
+    "AMD Instinct MI355X": Link(537.6e9, "CDNA 4 white paper: 7 links of 153.6 GB/s both ways"),
+    "NVIDIA H100 SXM": Link(450e9, "H100 data sheet: NVLink 900 GB/s both ways"),
+    "NVIDIA H100 PCIe": Link(64e9, "H100 data sheet: PCIe 5 128 GB/s both ways; bridges between two are left out"),
+    "NVIDIA H200": Link(450e9, "NVIDIA's systems in MLPerf Inference 4.1: 18 NVLink 4, 900 GB/s both ways"),
+    "NVIDIA B200": Link(900e9, "DGX B200 data sheet: 14.4 TB/s of NVLink both ways among 8"),
 }
-"""Bytes per second inside a node, one way, from the data sheets: all links of one accelerator together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,12 +76,13 @@ def assumed(accelerator: Accelerator, precision: Precision, efficiency: float | 
     peak = accelerator.peak(precision)
     if peak is None:
         raise UsageError(f"{accelerator.name} has no units for {precision}; it has {', '.join(accelerator.tflops)}.")
+    link = LINKS[accelerator.name].rate
     return Rates(
         flops=peak * share,
-        inside=LINKS[accelerator.name] * LINK_EFFICIENCY,
+        inside=link * LINK_EFFICIENCY,
         network=NETWORK * LINK_EFFICIENCY,
         source=f"assumed: {share:.0%} of {peak / 1e12:,.0f} TFLOP/s ({precision}), {LINK_EFFICIENCY:.0%} of links of "
-        f"{LINKS[accelerator.name] / 1e9:,.0f} GB/s in a node and {NETWORK / 1e9:,.0f} GB/s between nodes",
+        f"{link / 1e9:,.0f} GB/s in a node and {NETWORK / 1e9:,.0f} GB/s between nodes",
     )
 
 

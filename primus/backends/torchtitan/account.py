@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from primus.backends.account import Account, Arrangement, Changes, Recompute, Split
-from primus.backends.torchtitan.exchanges import Repeated, exchanges
+from primus.backends.torchtitan.exchanges import exchanges, repeated
 from primus.backends.torchtitan.flavors import sizes_of
 from primus.backends.torchtitan.layout import V_SCHEDULES, Layout, layout_of
 from primus.backends.torchtitan.memory import WIDTH, micro_batches, stage_memories
@@ -30,7 +30,8 @@ def account(settings: Settings, world_size: int) -> Account:
     accumulations = max(1, batches * micro // local)
     width = WIDTH[settings["training.dtype"]]
     travelling = WIDTH[settings["training.mixed_precision_param"]] if sharded else width
-    repeated = _repeated(settings)
+    mode, option = settings["activation_checkpoint.mode"], settings["activation_checkpoint.selective_ac_option"]
+    again = repeated(family, mode, str(option))
     return Account(
         shape=shape,
         parts=parts_of(family, sizes),
@@ -60,9 +61,9 @@ def account(settings: Settings, world_size: int) -> Account:
         reductions=accumulations,
         saved_width=3 * width,
         exchanges=exchanges(
-            layout, shape, tokens=micro * shape.sequence / layout.context, width=travelling, repeated=repeated
+            layout, shape, tokens=micro * shape.sequence / layout.context, width=travelling, again=again
         ),
-        repeated=repeated.rest,
+        repeated=again.sums,
         folded=layout.pipeline > 1 and layout.schedule.lower() in V_SCHEDULES,
         gathered_once=_output_elements(shape, layout) if stays == "default" and not once else 0,
         notes=_notes(settings),
@@ -104,16 +105,6 @@ def _precision(settings: Settings) -> Precision:
 def _recompute(settings: Settings) -> Recompute:
     modes: dict[str, Recompute] = {"full": "full", "selective": "selective"}
     return modes.get(settings["activation_checkpoint.mode"], "none")
-
-
-def _repeated(settings: Settings) -> Repeated:
-    mode, option = settings["activation_checkpoint.mode"], str(settings["activation_checkpoint.selective_ac_option"])
-    if mode == "selective":
-        return Repeated(gathers=1 / int(option), rest=1 / int(option)) if option.isdigit() else _BY_OPERATION
-    return Repeated(gathers=1, rest=1) if mode == "full" else Repeated(gathers=0, rest=0)
-
-
-_BY_OPERATION = Repeated(gathers=1, rest=0)
 
 
 def _output_elements(shape: ModelShape, layout: Layout) -> int:

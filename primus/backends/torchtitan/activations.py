@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from primus.backends.torchtitan.exchanges import KEEP_EXCHANGED
 from primus.backends.torchtitan.layout import Layout
 from primus.backends.torchtitan.settings import Settings
 from primus.metrics.shape import Attention, Experts, LatentAttention, Layer, ModelShape
@@ -18,6 +19,9 @@ FLOAT = 4
 INDEX = 8
 
 Implementation = Literal["local", "engine"]
+
+REAL_ANGLES = frozenset({"qwen3", "gpt_oss"})
+"""Families whose rotary angles are real numbers, which FSDP takes to the precision of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +48,10 @@ class Micro:
 
     expert_tensor: int
     exchanged: bool
-    """Tokens travel to the experts, which are divided among ranks."""
+    """Tokens travel to the experts, which are divided among ranks; recomputation by operation keeps what arrives."""
+
+    angles: float = 0
+    """Bytes of the rotary angles that each layer gets a copy of, in its own precision, from FSDP."""
 
     @property
     def local(self) -> bool:
@@ -80,6 +87,7 @@ def micro_batch(
     repeated = settings["activation_checkpoint.per_op_sac_force_recompute_mm_shapes_by_fqns"]
     half = "bfloat16" in (settings["training.mixed_precision_param"], settings["training.dtype"])
     even = float(shape.experts.active) if shape.experts is not None else 0.0
+    copied = half and layout.shard * layout.context > 1
     return Micro(
         shape=shape,
         sizes=sizes,
@@ -92,17 +100,25 @@ def micro_batch(
         every=int(option) if option.isdigit() else 0,
         repeat_router="moe.router.gate" in repeated,
         expert_tensor=layout.expert_tensor if layout.expert > 1 else layout.tensor,
-        exchanged=layout.expert > 1,
+        exchanged=layout.expert > 1 and settings["model.name"] in KEEP_EXCHANGED,
+        angles=angle_bytes(settings["model.name"], shape) if copied else 0,
     )
+
+
+def angle_bytes(family: str, shape: ModelShape) -> float:
+    """In half precision."""
+    if family not in REAL_ANGLES or not isinstance(shape.attention, Attention):
+        return 0.0
+    return 2 * shape.sequence * shape.attention.head_size * 2
 
 
 def kept_bytes(micro: Micro, index: int) -> float:
     """What layer `index` keeps until its backward pass."""
     layer = micro.shape.layers[index]
     if is_whole(micro, index):
-        return micro.own * micro.shape.hidden * micro.width
+        return micro.own * micro.shape.hidden * micro.width + micro.angles
     if micro.mode == "selective" and not micro.every:
-        return micro.own * micro.shape.hidden * micro.width + _chosen(micro, layer)
+        return micro.own * micro.shape.hidden * micro.width + micro.angles + _chosen(micro, layer)
     return layer_bytes(micro, layer)
 
 
@@ -175,13 +191,13 @@ def _experts(micro: Micro, experts: Experts) -> float:
     hidden, width, tokens = micro.shape.hidden, micro.width, micro.tokens
     router = FLOAT * experts.count + 3 * INDEX * experts.active + FLOAT * experts.active
     before = bool(micro.sizes.get("moe_args.score_before_experts", True))
-    # Weighted before or after the experts, in float32.
-    weighted = FLOAT * hidden * experts.active * micro.own * (1 if before else 2)
+    # Weighted before or after the experts, in float32, where their tokens are.
+    weighted = FLOAT * hidden * experts.active * micro.own * micro.expert_tensor * (1 if before else 2)
     arriving = micro.own * micro.expert_tensor * micro.visits
     inner = 4 * experts.size / micro.expert_tensor * width
     routed = arriving * (hidden * width + inner)
     shared = tokens / micro.tensor * 4 * experts.shared_size * width
-    return tokens * hidden * width + micro.own * router + weighted + routed + shared
+    return tokens * hidden * width + tokens * router + weighted + routed + shared
 
 
 def _chosen(micro: Micro, layer: Layer) -> float:
@@ -209,11 +225,12 @@ def _inner_products(micro: Micro, layer: Layer) -> list[float]:
     if not layer.experts or experts is None:
         size = micro.shape.feed_forward / micro.tensor
         return [micro.tokens * each for each in (size, size, hidden)]
-    found = [] if micro.repeat_router else [micro.own * experts.count]
+    found = [] if micro.repeat_router else [micro.tokens * experts.count]
     if micro.local:
         # One product after another for each expert; on a GPU one kernel that is not among the kept ones.
-        each = micro.own * micro.visits / experts.count
-        found += [each * size for size in (experts.size, experts.size, hidden)] * experts.count
+        each = micro.own * micro.expert_tensor * micro.visits / experts.count
+        size = experts.size / micro.expert_tensor
+        found += [each * numbers for numbers in (size, size, hidden)] * experts.count
     if experts.shared_size:
         size = experts.shared_size / micro.tensor
         found += [micro.tokens * each for each in (size, size, hidden)]
