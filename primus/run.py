@@ -74,6 +74,9 @@ class RunDirectory:
         self.failures = self.path / "failures"
         self.heartbeats = self.path / "heartbeats"
         self.facts = self.path / "facts"
+        self.report = self.path / "doctor" / "report.json"
+        self.page = self.path / "doctor" / "report.html"
+        """What `primus doctor` has found, whose run this may be."""
 
     @classmethod
     def named(cls, folder: Path, run_id: str) -> RunDirectory:

@@ -20,12 +20,13 @@ from primus.doctor.host import Place, examine_host, host_seconds
 from primus.doctor.plan import STEP_SECONDS
 from primus.doctor.talk import answer_clocks, ask_clocks, await_kind, collect
 from primus.doctor.worker import REQUEST
+from primus.errors import MissingError, UsageError
 from primus.job import Job, Resources
 from primus.launch.care import Care
 from primus.launch.devices import Accelerators
 from primus.launch.link import Link
 from primus.launch.record import Outcome
-from primus.run import RunDirectory, utc_now
+from primus.run import RunDirectory, explained, utc_now, write_text
 
 _CARE = Care(stall_timeout=0, grace=5.0)
 """The workers watch their own time."""
@@ -106,6 +107,7 @@ def examine(request: Request) -> dict[str, Any] | int:
     )
     if outcome is not None and outcome.state == "interrupted":
         answer["exit_status"] = outcome.exit_status
+    _keep(answer, run_dir)  # before the others leave: a batch system may end what is left of a job then
     link.send("over", exit_status=answer["exit_status"])
     link.close()
     return answer
@@ -134,9 +136,13 @@ def _meet(request: Request) -> tuple[RunDirectory, str | None, Link]:
     folder, resources = request.workspace / "doctor", request.resources
     with refusal_told(resources):
         address = check_address(resources)
-        run_id = choose_run_id({})
+        run_id = choose_run_id(request.environ)
         run_dir = RunDirectory.named(folder, run_id)
         if resources.node_rank == 0:
+            if run_dir.report.parent.exists():  # left by the variable that names a run
+                raise UsageError(
+                    f"{run_dir.path} holds an examination already; unset PRIMUS_RUN_ID, or give a new name"
+                )
             run_dir.create({})
     if resources.nnodes == 1:
         return run_dir, None, Link({})
@@ -145,6 +151,19 @@ def _meet(request: Request) -> tuple[RunDirectory, str | None, Link]:
         resources, digest=digest, decide=lambda: Agreed(run_id=run_id), timeout=request.rendezvous_timeout
     )
     return RunDirectory.named(folder, agreed.run_id), address, link
+
+
+def _keep(answer: Mapping[str, Any], run_dir: RunDirectory) -> None:
+    """Leave the report in the run directory as well."""
+    from primus.doctor.page import page
+
+    try:
+        with explained(f"can't write {run_dir.page}"):
+            run_dir.page.parent.mkdir(exist_ok=True)
+            write_text(run_dir.report, json.dumps(answer, indent=2) + "\n")
+            write_text(run_dir.page, page(answer))
+    except MissingError as error:  # a full disk: what was found is printed all the same
+        print(f"Warning: the report is not kept: {error}", file=sys.stderr)
 
 
 def _host_part(request: Request, address: str | None, clock: _Clock) -> dict[str, Any]:

@@ -17,6 +17,8 @@ PAGE = (Path(__file__).parents[2] / "docs/slurm.md").read_text(encoding="utf-8")
 ELSEWHERE = {"--switches"}
 """Options of sbatch in an example."""
 
+COMMANDS = re.findall(r"^```sh\n(primus slurm submit .*)\n```", PAGE, re.MULTILINE)
+
 
 @pytest.fixture(scope="module")
 def help_text():
@@ -33,9 +35,9 @@ def test_every_option_of_the_page_exists(help_text):
     assert not [option for option in named if not re.search(rf"{option}\b", help_text)]
 
 
-def test_the_command_of_the_page_works():
-    (command,) = re.findall(r"^```sh\n(primus slurm submit .*)\n```", PAGE, re.MULTILINE)
-    words = [sys.executable, "-m", *command.split(), "--dry-run"]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_that_submits_works(command):
+    words = [sys.executable, "-m", *command.removesuffix(" --wait").split(), "--dry-run"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
     assert "--nodes=8" in done.stdout

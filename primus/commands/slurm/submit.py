@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from primus.backends.prepare import warn
 from primus.commands import options as shared
+from primus.commands.slurm import examine
 from primus.errors import UsageError
 from primus.launch.care import Care
 from primus.launch.slurm.prepare import Ready, Wish, prepare_submission
+from primus.run import RunDirectory
 
 _Text = str | None
 
@@ -32,7 +35,7 @@ def _option(help: str, *names: str, variable: str | None = None, metavar: str = 
 
 def submit(
     context: typer.Context,
-    exp: shared.Exp,
+    exp: shared.OptionalExp = None,
     backend: shared.BackendName = None,
     sets: shared.Sets = None,
     nnodes: shared.Nodes = 1,
@@ -115,6 +118,21 @@ def submit(
         int | None,
         _option("Give a node up after so long without a sign of life; 0 never.  [default: 300]", metavar="SECONDS"),
     ] = None,
+    doctor: Annotated[
+        bool, typer.Option("--doctor", help="Examine the nodes instead: `primus doctor` on all of them.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="With --doctor: measure longer, and all pairs.")] = False,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With --doctor: where runs go.  [default: output]", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="With --doctor: where data is.  [default: $DATA_PATH]")
+    ] = None,
+    step_timeout: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="SECONDS", help="With --doctor: for one measurement of a worker."),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the job has ended, and leave with its status.")
     ] = False,
@@ -126,33 +144,20 @@ def submit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     dry_run: shared.DryRun = False,
 ) -> None:
-    """Submit an experiment as a batch job, after checking whether it can run on this cluster.
+    """Submit an experiment as a batch job, after checking whether it can run on this cluster; or with --doctor a job
+    that examines its nodes.
 
     An option that is not given is taken from the environment variable behind it, then from the site's file
     (~/.config/primus/slurm.toml, or the one that PRIMUS_SLURM_CONFIG names).
     """
+    warn(examine.refuse_other_options(context))
     _exclude(("--wait or --follow", wait or follow), ("--interactive", interactive), ("--dry-run", dry_run))
     _exclude(("--parsable", parsable), ("--json", as_json))
     if chain and interactive:
         raise UsageError("--chain and --interactive exclude each other: only a batch job can submit the next one")
     if array and (follow or interactive):
         raise UsageError(f"--array has several runs, {'--follow' if follow else '--interactive'} shows one; see --wait")
-    wish = Wish(
-        exp=exp,
-        backend=backend,
-        sets=sets or (),
-        arrays=array or (),
-        train_options=_passed_on(context),
-        tunes=tune_stage == 2,
-        resume=resume,
-        snapshot=snapshot,
-        dry_run=dry_run,
-    )
-    given = _given(context)
-    if tune_stage == 2 and nnodes > 1:
-        print(f"Warning: stage 2 of the tuning takes one node, not {nnodes}", file=sys.stderr)
-        given["nnodes"] = 1
-    ready = prepare_submission(wish, given=given, origins=_origins(context), environ=os.environ)
+    ready = _examination(context) if doctor else _training(context)
     warn(ready.warnings)
     if dry_run:
         _show(ready)
@@ -162,6 +167,38 @@ def submit(
         raise typer.Exit(run_interactively(ready.submission, argv=sys.argv))
     else:
         _submit(ready, parsable=parsable, as_json=as_json, wait=wait or follow, follow=follow)
+
+
+def _training(context: typer.Context) -> Ready:
+    """The job that trains."""
+    chosen, given = context.params, _given(context)
+    if chosen["exp"] is None:
+        raise UsageError("--exp FILE is missing: an experiment to train, or --doctor to examine nodes")
+    tunes = chosen["tune_stage"] == 2
+    wish = Wish(
+        exp=chosen["exp"],
+        backend=chosen["backend"],
+        sets=chosen["sets"] or (),
+        arrays=chosen["array"] or (),
+        train_options=_passed_on(context),
+        tunes=tunes,
+        resume=chosen["resume"],
+        snapshot=chosen["snapshot"],
+        dry_run=chosen["dry_run"],
+    )
+    if tunes and chosen["nnodes"] > 1:
+        print(f"Warning: stage 2 of the tuning takes one node, not {chosen['nnodes']}", file=sys.stderr)
+        given["nnodes"] = 1
+    return prepare_submission(wish, given=given, origins=_origins(context), environ=os.environ)
+
+
+def _examination(context: typer.Context) -> Ready:
+    """The job that examines its nodes."""
+    from primus.launch.slurm.examination import prepare_examination
+
+    given = {name: value for name, value in _given(context).items() if name not in examine.TRAINING}
+    wish = examine.examination(context)
+    return prepare_examination(wish, given=given, origins=_origins(context), environ=os.environ)
 
 
 _FIELDS = (
@@ -225,23 +262,30 @@ def _submit(ready: Ready, *, parsable: bool, as_json: bool, wait: bool, follow: 
 
     submission = ready.submission
     submitted = submit(submission, argv=sys.argv)
+    first = RunDirectory(submission.runs[0].path)
     runs = [(submitted.of_task(submission, index), run) for index, run in enumerate(submission.runs)]
     if parsable:
         print(submitted.job, flush=True)
     elif as_json:
         listed = [{"job": job, "run": str(run.path), "values": run.task.values} for job, run in runs]
-        print(json.dumps({"job": submitted.job, "cluster": submitted.cluster, "runs": listed}), flush=True)
+        report = {"report": str(first.report), "page": str(first.page)} if submission.examines else {}
+        print(json.dumps({"job": submitted.job, "cluster": submitted.cluster, "runs": listed, **report}), flush=True)
     else:
         print(f"Submitted job {submitted.job}: {submission.name}, {_nodes(submission.options.nnodes)}")
         for job, run in runs:
             values = "".join(f" {each}" for each in run.task.sets)
             print(f"Run directory: {run.path}" if not values else f"{job}:{values}  {run.path}", flush=True)
+        if submission.examines:
+            print(f"Report: {first.page}", flush=True)
     if wait:
         from primus.launch.slurm.attach import wait as wait_for
 
         jobs = [(job, JobFiles(run.path)) for job, run in runs]
         logs = [JobFiles(submission.runs[0].path).node_log(0)] if follow else []
-        raise typer.Exit(wait_for(jobs, os.environ, logs=logs))
+        status = wait_for(jobs, os.environ, logs=logs)
+        if submission.examines and not (follow or parsable or as_json):
+            examine.print_report(first.report)
+        raise typer.Exit(status)
 
 
 def _show(ready: Ready) -> None:

@@ -20,6 +20,7 @@ from primus.launch.slurm.reasons import read_reason
 from primus.launch.slurm.record import JobFiles, read_record
 from primus.launch.slurm.states import STOPPED, JobState, read_state
 from primus.launch.slurm.tools import call, find
+from primus.launch.slurm.verdict import verdict
 
 _INTERVAL = 0.2
 """Seconds between two looks at what the job has written."""
@@ -70,7 +71,8 @@ class Watch:
             return None
         status = int(attempts[-1]["exit_status"])
         words = {0: "is done", **dict.fromkeys(STOPPED, "was asked to stop")}
-        return End(exit_status=status, words=words.get(status, f"failed with exit status {status}"))
+        failed = verdict(self._files.run, status) or f"failed with exit status {status}"
+        return End(exit_status=status, words=words.get(status, failed))
 
     def _ask(self) -> End | None:
         try:

@@ -15,9 +15,8 @@ from primus.launch.slurm.find import Found
 from primus.launch.slurm.queue import Row, queued
 from primus.launch.slurm.record import JobFiles, read_record
 from primus.launch.slurm.states import read_state
-from primus.launch.slurm.status import judge
+from primus.launch.slurm.status import status_of
 from primus.launch.slurm.tools import call
-from primus.run import RunDirectory
 from primus.runs.summary import last_report
 
 _INTERVAL = 0.3
@@ -108,8 +107,7 @@ def _result(found: Found, words: str, *, ended: bool) -> Cancelled:
     if found.run is None:
         return Cancelled(job=found.job, run=None, words=words, ended=ended)
     if words == _OVER:
-        written = RunDirectory(found.run).read_status()
-        words = f"{words}: {judge(found, JobFiles(found.run).read_attempts(), written)[1]}"
+        words = f"{words}: {status_of(found).words}"
     step = last_report(found.run / "metrics.jsonl").get("step")
     return Cancelled(
         job=found.job, run=found.run, words=words, ended=ended, checkpoint=newest_checkpoint(found.run), step=step

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from primus.launch.slurm.options import RULES
 from primus.launch.slurm.plan import Submission, describe_command
-from primus.launch.slurm.record import JobFiles
 from primus.launch.slurm.script import passed_names
+from primus.run import RunDirectory
 
 
 def explain(submission: Submission, origins: Mapping[str, str]) -> str:
@@ -38,8 +38,10 @@ def _run(submission: Submission, index: int) -> str:
 
 def _files(submission: Submission) -> list[str]:
     """Those of one run; of an array every run has them."""
-    files = JobFiles(submission.runs[0].path)
+    files, run_dir = submission.first, RunDirectory(submission.first.run)
     setup = [files.setup] if submission.options.setup else []
     code = [files.code] if submission.tree else []
-    listed = [files.record, files.script, files.environment, files.experiment, *setup, *code, files.attempts]
-    return [str(path) for path in [*listed, files.log, files.node_log(0)]]
+    experiment = [] if submission.examines else [files.experiment]
+    listed = [files.record, files.script, files.environment, *experiment, *setup, *code, files.attempts]
+    report = [run_dir.report, run_dir.page] if submission.examines else []
+    return [str(path) for path in [*listed, files.log, files.node_log(0), *report]]

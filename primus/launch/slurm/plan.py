@@ -15,17 +15,24 @@ from primus.launch.slurm.script import Script, environment_file, render
 from primus.launch.slurm.sweep import Task
 from primus.run import RunDirectory
 
+NAME = "doctor"
+"""Of an examination: of its job and of the folder of its runs."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """One run of a submission; an array has several."""
 
-    experiment: Experiment
-    """With an absolute workspace."""
+    experiment: Experiment | None
+    """With an absolute workspace; None where the nodes are examined instead."""
 
     task: Task
     path: Path
     """Its run directory."""
+
+    @property
+    def name(self) -> str:
+        return NAME if self.experiment is None else self.experiment.exp_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +50,14 @@ class Submission:
 
     environ: Mapping[str, str]
     train_options: tuple[str, ...]
-    """Further options of `primus train`."""
+    """Further options of `primus train`, or of `primus doctor`."""
 
     python: str
+
+    @property
+    def examines(self) -> bool:
+        """Whether the nodes are examined instead of trained on."""
+        return self.runs[0].experiment is None
 
     @property
     def first(self) -> JobFiles:
@@ -56,7 +68,7 @@ class Submission:
     def name(self) -> str:
         """Of the job; that of an array is what its experiments have in common."""
         first = self.runs[0]
-        return self.options.job_name or first.experiment.exp_name.removesuffix(f"-{first.task.suffix}")
+        return self.options.job_name or first.name.removesuffix(f"-{first.task.suffix}")
 
     @property
     def script(self) -> str:
@@ -70,7 +82,8 @@ class Submission:
                 if self.tree is None
                 else self.first.code / self.directory.relative_to(self.tree),
                 code=code,
-                train=(self.python, "-m", "primus", "train", *self.train_options),
+                train=(self.python, "-m", "primus", NAME if self.examines else "train", *self.train_options),
+                examines=self.examines,
                 nproc_per_node=self.options.nproc_per_node,
                 master_port=self.options.master_port,
                 max_requeues=self.options.max_requeues,
@@ -132,6 +145,31 @@ def plan(
     )
 
 
+def plan_examination(
+    *,
+    options: Options,
+    workspace: Path,
+    run_id: str,
+    directory: Path,
+    environ: Mapping[str, str],
+    doctor_options: Sequence[str],
+    python: str,
+) -> Submission:
+    """The submission of `primus doctor`."""
+    there = directory / workspace
+    run = Run(experiment=None, task=Task(values={}), path=RunDirectory.named(there / NAME, run_id).path)
+    return Submission(
+        options=options,
+        runs=(run,),
+        is_array=False,
+        directory=directory,
+        tree=None,
+        environ=environ,
+        train_options=("--workspace", str(there), *doctor_options),
+        python=python,
+    )
+
+
 def _literal(path: Path) -> str:
     """A path in which SLURM replaces nothing."""
     return str(path).replace("%", "%%")
@@ -142,6 +180,6 @@ def describe_command(submission: Submission) -> str:
     return " \\\n    ".join(shlex.quote(word) for word in submission.command)
 
 
-def experiment_text(run: Run) -> str:
+def experiment_text(experiment: Experiment) -> str:
     """The effective experiment of one run."""
-    return dump(run.experiment)
+    return dump(experiment)

@@ -58,7 +58,7 @@ class Ready:
 
 
 @dataclass(slots=True)
-class _Problems:
+class Problems:
     """What has been found, by the exit status that it leads to."""
 
     usage: list[str] = field(default_factory=list)
@@ -88,13 +88,13 @@ def prepare_submission(
 ) -> Ready:
     """The submission, or an error with everything that speaks against it."""
     options, places = settle(given, origins, environ)
-    problems = _Problems(usage=rules.problems(options, places))
+    problems = Problems(usage=rules.problems(options, places))
     directory = Path.cwd()
     resources = None if problems.usage or wish.tunes else _resources(options)
     checked = _experiments(wish, resources, environ, problems)
     if not problems.usage:
-        _check_cluster(options, places, environ, problems, dry_run=wish.dry_run)
-        _check_files(options, problems)
+        check_cluster(options, places, environ, problems, dry_run=wish.dry_run)
+        check_files(options, problems)
     problems.raise_all()
     secrets = {name: value for _, experiment in checked for name, value in experiment.secrets.items()}
     submission = plan(
@@ -118,7 +118,7 @@ def _image(options: Options) -> tuple[str, ...]:
 
 
 def _experiments(
-    wish: Wish, resources: Resources | None, environ: Mapping[str, str], problems: _Problems
+    wish: Wish, resources: Resources | None, environ: Mapping[str, str], problems: Problems
 ) -> list[tuple[Task, Experiment]]:
     """The checked experiment of each task."""
     tasks, cache = expand(wish.arrays), Cache()
@@ -162,9 +162,10 @@ def _resources(options: Options) -> Resources | None:
     return Resources(nnodes=options.nnodes, nproc_per_node=processes, accelerator="amd" if options.gpus else "cpu")
 
 
-def _check_cluster(
-    options: Options, origins: Mapping[str, str], environ: Mapping[str, str], problems: _Problems, *, dry_run: bool
+def check_cluster(
+    options: Options, origins: Mapping[str, str], environ: Mapping[str, str], problems: Problems, *, dry_run: bool
 ) -> None:
+    """The options against the partitions and nodes that there are."""
     try:
         partitions = read_partitions(environ)
     except (MissingError, ServiceError) as error:
@@ -181,7 +182,7 @@ def _check_cluster(
     problems.warnings += findings.warnings
 
 
-def _check_files(options: Options, problems: _Problems) -> None:
+def check_files(options: Options, problems: Problems) -> None:
     """Files that the job will need, as far as this machine can tell."""
     named = {"--setup": options.setup, "python": options.python}
     if options.image is not None and options.image.startswith((".", "/", "~")):

@@ -51,7 +51,10 @@ class Script:
     """Copied working tree that goes before what is installed."""
 
     train: Sequence[str]
-    """Command line of `primus train`, without what depends on the node and the attempt."""
+    """Command line of `primus train` or `primus doctor`, without what depends on the node and the attempt."""
+
+    examines: bool = False
+    """Whether it is `primus doctor`."""
 
     nproc_per_node: int | None = None
     master_port: int | None = None
@@ -74,6 +77,7 @@ def render(script: Script) -> str:
         "EXCLUDE": " --exclude" if script.exclude_failed_nodes else "",
         "CHAIN": str(script.chain),
         "SILENCE": str(script.lost_timeout),
+        "EXAMINES": "yes" if script.examines else "",
         "TRAIN": " ".join(shlex.quote(word) for word in script.train),
     }
     return _PLACE.sub(lambda match: values[match[1]], _TEMPLATE.read_text(encoding="utf-8"))

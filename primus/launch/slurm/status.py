@@ -14,6 +14,7 @@ from primus.launch.slurm.queue import Row
 from primus.launch.slurm.reasons import read_reason
 from primus.launch.slurm.record import JobFiles
 from primus.launch.slurm.states import STOPPED, Name, read_state
+from primus.launch.slurm.verdict import verdict
 from primus.run import RunDirectory, Status
 from primus.runs.summary import last_report, number
 
@@ -70,10 +71,11 @@ def status_of(found: Found) -> JobStatus:
     reason = read_reason(row.reason, row.partition) if row is not None and state == "pending" else None
     report = {} if run is None else last_report(run / "metrics.jsonl")
     ended = state in ("failed", "interrupted", "succeeded")
+    found_out = None if run is None else verdict(run, exit_status)
     return JobStatus(
         job=found.job,
         state=state,
-        words=words if reason is None else f"{words}: {reason}",
+        words=found_out or (words if reason is None else f"{words}: {reason}"),
         source=source,
         slurm_state=None if row is None else row.word,
         run=found.run,
@@ -87,7 +89,7 @@ def status_of(found: Found) -> JobStatus:
         used="" if row is None else row.used,
         limit="" if row is None else row.limit,
         exit_status=exit_status,
-        cause=written.cause if written is not None and ended and state != "succeeded" else None,
+        cause=written.cause if written is not None and ended and state != "succeeded" and not found_out else None,
         step=report.get("step"),
         loss=number(report, "loss"),
         attempts=tuple(attempts_of(lines)),

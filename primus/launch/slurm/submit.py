@@ -77,7 +77,8 @@ def write_files(submission: Submission) -> None:
         with explained(f"can't make the run directory {run.path}"):
             files.folder.mkdir(parents=True, exist_ok=True)
             _make_logs(submission, run, files)
-            write_text(files.experiment, experiment_text(run))
+            if run.experiment is not None:
+                write_text(files.experiment, experiment_text(run.experiment))
             _write(files.environment, submission.environment, 0o600)
             _write(files.script, submission.script, 0o755)
             if submission.options.setup is not None:
@@ -97,7 +98,7 @@ def write_records(submission: Submission, submitted: Submitted, *, argv: Sequenc
             cluster=submitted.cluster,
             name=submission.name,
             nnodes=submission.options.nnodes,
-            experiment=str(run.experiment.path.absolute()),
+            experiment="" if run.experiment is None else str(run.experiment.path.absolute()),
             submitted=now,
             directory=str(submission.directory),
             command=redact_argv(argv),
@@ -135,7 +136,7 @@ def _make_logs(submission: Submission, run: Run, files: JobFiles) -> None:
     if submission.options.log_dir is None:
         files.logs.mkdir(exist_ok=True)
         return
-    folder = submission.directory / submission.options.log_dir / f"{run.experiment.exp_name}-{run.path.name}"
+    folder = submission.directory / submission.options.log_dir / f"{run.name}-{run.path.name}"
     folder.mkdir(parents=True, exist_ok=True)
     files.logs.symlink_to(folder)
 

@@ -8,7 +8,7 @@ import pytest
 
 from primus.experiment import load
 from primus.launch.slurm.options import Options
-from primus.launch.slurm.plan import plan
+from primus.launch.slurm.plan import plan, plan_examination
 from primus.launch.slurm.sweep import expand
 
 EXPERIMENT = """\
@@ -46,3 +46,21 @@ def submission(tmp_path, monkeypatch):
 def named(path, task):
     sets = [f"exp_name=toy-{task.suffix}"] if task.values else []
     return load(path, sets=[*sets, *task.sets], environ={})
+
+
+@pytest.fixture
+def examination():
+    """`examination(nnodes=2, doctor_options=["--full"])`: an examination that would be submitted from /work."""
+
+    def make(doctor_options=(), **fields):
+        return plan_examination(
+            options=Options(**fields),
+            workspace=Path("output"),
+            run_id="RUN",
+            directory=Path("/work"),
+            environ={"HOME": "/home/me"},
+            doctor_options=doctor_options,
+            python="/venv/bin/python",
+        )
+
+    return make

@@ -36,8 +36,21 @@ def test_the_script_is_the_golden_one(submission, name):
     """PRIMUS_WRITE_GOLDEN=1 writes it."""
     made = submission(**GOLDEN[name])
     home = str(made.runs[0].experiment.path.parent)
+    assert_golden(name, shown(made).replace(home, "HERE"))
+
+
+def test_the_script_of_an_examination_is_the_golden_one(examination):
+    made = examination(nnodes=2, doctor_options=["--full", "--data", "/my data"], lost_timeout=300)
+    assert_golden("doctor", shown(made))
+
+
+def shown(made):
+    """The command line, the runs and the script."""
     lines = [" ".join(made.command), *(f"{run.path} {' '.join(run.task.sets)}".rstrip() for run in made.runs)]
-    text = "\n".join([*(f"# {line}" for line in lines), made.script]).replace(home, "HERE")
+    return "\n".join([*(f"# {line}" for line in lines), made.script])
+
+
+def assert_golden(name, text):
     path = HERE / "golden" / f"{name}.sh"
     if os.environ.get("PRIMUS_WRITE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)

@@ -1,34 +1,51 @@
-"""`primus doctor` on the nodes of a cluster, as docs/doctor.md says it."""
+"""`primus slurm submit --doctor`: the nodes of a cluster examined by one job, as docs/doctor.md says it."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
+from conftest import Desk, read
 
 pytestmark = pytest.mark.real
 
 PAGE = Path(__file__).parents[3] / "docs/doctor.md"
 
 
-def test_srun_examines_the_nodes_as_the_page_says(desk, cluster: Cluster) -> None:
-    (recipe,) = re.findall(r"^```text\n(srun .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    # All nodes of this cluster are one machine: their names mean a loopback address, which nobody could tell apart.
-    recipe = re.sub(r"\$\(scontrol.*?\)", "127.0.1.1", recipe)
-    recipe = recipe.replace("primus doctor", f"{sys.executable} -m primus doctor --json --nproc-per-node 1")
-    recipe = recipe.replace("--nodes 4", "--nodes 2").replace("srun ", "srun --nodelist n1,n2 ")
+def test_a_job_examines_its_nodes_as_the_page_says(desk: Desk) -> None:
+    (words,) = re.findall(r"^```text\nprimus (slurm submit --doctor .*)\n```", PAGE.read_text(), re.MULTILINE)
+    words = words.replace("--nnodes 8", "--nnodes 2").replace("--gpus-per-node 8", "--gpus-per-node 0")
 
-    done = subprocess.run(
-        ["bash", "-c", recipe], cwd=desk.folder, env=desk.environment, capture_output=True, text=True, check=False
+    done = desk.primus(*words.split(), "--nproc-per-node", "1", "--data", "missing", env={"EXP": "toy.yaml"})
+
+    (run,) = (desk.folder / "output/doctor/runs").iterdir()
+    answer = read(run / "doctor/report.json")
+    assert [node["node"] for node in answer["nodes"]] == [0, 1], done.stderr
+    assert answer["rates"]["all_reduce_gb"].keys() == {"all"}
+    errors = {each["name"] for each in answer["findings"] if each["severity"] == "error"}
+    assert (errors, answer["exit_status"], done.returncode) == ({"no-data"}, 20, 20)
+    assert f"Report: {run}/doctor/report.html" in done.stdout
+    assert "Something here is broken." in done.stdout
+    assert "<title>" in (run / "doctor/report.html").read_text()
+    assert "Warning: not used by --doctor: $EXP" in done.stderr
+    assert f"has found errors: {run}/doctor/report.html" in done.stderr
+    (status,) = json.loads(desk.primus("slurm", "status", "--json").stdout)
+    (listed,) = [each for each in json.loads(desk.primus("slurm", "list", "--json").stdout) if each["run"] == str(run)]
+    assert listed == status
+    assert (status["experiment"], status["state"], status["exit_status"]) == ("doctor", "failed", 20)
+    assert "Something here is broken." in desk.primus("slurm", "logs").stdout
+    assert "had ended already: has found errors" in desk.primus("slurm", "cancel", str(run)).stdout
+
+
+def test_a_node_that_can_not_begin_ends_the_job_with_its_own_status(desk: Desk) -> None:
+    (desk.folder / "setup.sh").write_text("export PYTHONPATH=$PWD/broken:$PYTHONPATH\n")
+    (desk.folder / "broken").mkdir()
+    (desk.folder / "broken/sitecustomize.py").write_text(
+        "import os\nif os.environ.get('SLURM_NODEID') == '1':\n    os._exit(9)\n"
     )
 
-    answer = json.loads(done.stdout)
-    assert [node["node"] for node in answer["nodes"]] == [0, 1], done.stderr
-    assert [each for each in answer["findings"] if each["severity"] == "error"] == []
-    assert answer["rates"]["all_reduce_gb"].keys() == {"all"}
-    assert done.returncode == answer["exit_status"]
+    done = desk.primus("slurm", "submit", "--doctor", "--nnodes", "2", "--setup", "setup.sh", "--wait")
+
+    assert done.returncode == 9

@@ -2,8 +2,8 @@
 # /work/output/us/me/toy-lr-1e-4/runs/RUN lr=1e-4
 # /work/output/us/me/toy-lr-3e-4/runs/RUN lr=3e-4
 #!/bin/bash
-# Written by `primus slurm submit`. SLURM runs it on the first node of the job; it starts `primus train` once on each
-# node, through srun, and leaves with the exit status of the training.
+# Written by `primus slurm submit`. SLURM runs it on the first node of the job; it starts `primus train` (or `primus
+# doctor`) once on each node, through srun, and leaves with its exit status.
 
 run=$(readlink -f -- /work/output/us/me/toy-lr-1e-4/runs/RUN/slurm/runs/"$SLURM_ARRAY_TASK_ID")
 folder=$run/slurm
@@ -12,6 +12,7 @@ code=
 processes=
 master_port=
 train=(/venv/bin/python -m primus train)
+examines=
 survive=(--max-requeues 0)
 chain=0
 silence=0
@@ -35,7 +36,7 @@ main() {
     fi
     [[ -z $code ]] || export PYTHONPATH=$code${PYTHONPATH:+:$PYTHONPATH}
     export PRIMUS_RUN_ID=${run##*/}
-    train+=(--exp "$folder/experiment.yaml")
+    [[ -n $examines ]] || train+=(--exp "$folder/experiment.yaml")
     ((${SLURM_RESTART_COUNT:-0} + chain == 0)) || begin
     rendezvous
     start
@@ -102,10 +103,19 @@ start() {
     done
     wait "$srun" 2>/dev/null
     status=$?
+    if [[ -e $run/doctor/report.json ]] && said=$(said_by_node_0); then
+        status=$said
+        return
+    fi
     ((status == 0)) && [[ -z $asked ]] && return # of a step that it has to end srun may say 0
     mapfile -t lost < <(without_note)
     status=$(after end --status "$status" --asked "$asked" --silent "$silent" --chain "$chain" --lost "${lost[@]}") ||
         fail "srun left with status $status"
+}
+
+# How an examination ends that has a report, also where another node hangs: that is what it has found.
+said_by_node_0() {
+    cut -d " " -f 2 "$folder"/[df]*-"$attempt"-node0 2>/dev/null
 }
 
 # CPUs for the task of each node, where none are asked for: without that number srun gives it a single one.

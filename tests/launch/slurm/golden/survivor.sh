@@ -1,8 +1,8 @@
 # sbatch --parsable --output=/work/output/us/me/toy/runs/RUN/slurm/logs/job.log --open-mode=append --requeue --signal=B:USR1@300 --nodes=2 --ntasks-per-node=1 --time=1:00:00 --job-name=toy /work/output/us/me/toy/runs/RUN/slurm/job.sh
 # /work/output/us/me/toy/runs/RUN
 #!/bin/bash
-# Written by `primus slurm submit`. SLURM runs it on the first node of the job; it starts `primus train` once on each
-# node, through srun, and leaves with the exit status of the training.
+# Written by `primus slurm submit`. SLURM runs it on the first node of the job; it starts `primus train` (or `primus
+# doctor`) once on each node, through srun, and leaves with its exit status.
 
 run=/work/output/us/me/toy/runs/RUN
 folder=$run/slurm
@@ -11,6 +11,7 @@ code=
 processes=
 master_port=
 train=(/venv/bin/python -m primus train)
+examines=
 survive=(--max-requeues 3 --exclude)
 chain=2
 silence=300
@@ -34,7 +35,7 @@ main() {
     fi
     [[ -z $code ]] || export PYTHONPATH=$code${PYTHONPATH:+:$PYTHONPATH}
     export PRIMUS_RUN_ID=${run##*/}
-    train+=(--exp "$folder/experiment.yaml")
+    [[ -n $examines ]] || train+=(--exp "$folder/experiment.yaml")
     ((${SLURM_RESTART_COUNT:-0} + chain == 0)) || begin
     rendezvous
     start
@@ -101,10 +102,19 @@ start() {
     done
     wait "$srun" 2>/dev/null
     status=$?
+    if [[ -e $run/doctor/report.json ]] && said=$(said_by_node_0); then
+        status=$said
+        return
+    fi
     ((status == 0)) && [[ -z $asked ]] && return # of a step that it has to end srun may say 0
     mapfile -t lost < <(without_note)
     status=$(after end --status "$status" --asked "$asked" --silent "$silent" --chain "$chain" --lost "${lost[@]}") ||
         fail "srun left with status $status"
+}
+
+# How an examination ends that has a report, also where another node hangs: that is what it has found.
+said_by_node_0() {
+    cut -d " " -f 2 "$folder"/[df]*-"$attempt"-node0 2>/dev/null
 }
 
 # CPUs for the task of each node, where none are asked for: without that number srun gives it a single one.
