@@ -22,7 +22,7 @@ FLOORS = (
         "primus.callable",
     ),
     ("primus.experiment",),
-    ("primus.run", "primus.runs", "primus.revision", "primus.machine", "primus.manifest"),
+    ("primus.run", "primus.runs", "primus.output", "primus.revision", "primus.machine", "primus.manifest"),
     ("primus.data", "primus.metrics"),
     ("primus.backends",),
     ("primus.launch",),

@@ -44,8 +44,11 @@ def bench(
     from primus.bench.measure import best
     from primus.bench.run import Bench, Interrupted
     from primus.bench.show import as_text
+    from primus.output import check_output
 
     points = parse_grid(vary)
+    if output is not None:
+        check_output(output)
     found = find_accelerators(os.environ)
     plan = Bench(
         exp=exp,
@@ -73,8 +76,7 @@ def bench(
 def _write(path: Path, experiment: Experiment, title: str) -> None:
     from primus.experiment import dump
     from primus.experiment.withhold import withhold
-    from primus.run import explained, write_text
+    from primus.output import write_output
 
-    with explained(f"can't write {path}"):
-        write_text(path, f"# {title}.\n{dump(withhold(experiment, os.environ))}")
+    write_output(path, f"# {title}.\n{dump(withhold(experiment, os.environ))}")
     print(f"Written to {path}", file=sys.stderr)

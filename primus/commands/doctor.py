@@ -14,7 +14,7 @@ from primus.commands import options
 from primus.launch.care import Care
 from primus.launch.devices import find_accelerators
 from primus.launch.topology import plan_resources
-from primus.run import explained, write_text
+from primus.output import check_output, write_output
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -40,6 +40,7 @@ def doctor(
         float | None,
         typer.Option(
             min=1,
+            callback=options.no_nan,
             metavar="SECONDS",
             help="A worker that is longer at one measurement hangs.  [default: 45, with --full 120]",
         ),
@@ -54,6 +55,8 @@ def doctor(
     """
     from primus.doctor.session import Request, examine
 
+    if html is not None:
+        check_output(html)
     accelerators = find_accelerators(os.environ)
     resources = plan_resources(
         nnodes=nnodes,
@@ -82,8 +85,7 @@ def doctor(
     if html is not None:
         from primus.doctor.page import page
 
-        with explained(f"can't write {html}"):
-            write_text(html, page(answer))
+        write_output(html, page(answer))
     if as_json:
         print(json.dumps(answer, indent=2))
     else:

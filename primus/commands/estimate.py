@@ -35,7 +35,13 @@ def estimate(
     ] = None,
     efficiency: Annotated[
         float | None,
-        typer.Option(min=0.01, max=1, metavar="PART", help="Of the peak or measured GEMM rate.  [default: 0.5]"),
+        typer.Option(
+            min=0.01,
+            max=1,
+            callback=options.no_nan,
+            metavar="PART",
+            help="Of the peak or measured GEMM rate.  [default: 0.5]",
+        ),
     ] = None,
     search: Annotated[
         bool, typer.Option("--search", help="List the layouts that fit --accelerator, best first, and why others fail.")

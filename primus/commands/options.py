@@ -3,6 +3,7 @@ train` takes them all, and the commands that submit a training elsewhere take th
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,14 @@ import typer
 
 from primus.commands.completion import complete_experiment, complete_set
 from primus.launch.care import OnStall
+
+
+def no_nan(value: float | None) -> float | None:
+    """For options that take a number with a point: NaN is neither below nor above any limit."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number")
+    return value
+
 
 Exp = Annotated[
     str,
@@ -145,6 +154,7 @@ StallTimeout = Annotated[
     typer.Option(
         envvar="PRIMUS_STALL_TIMEOUT",
         min=0,
+        callback=no_nan,
         metavar="SECONDS",
         help="Report where every rank is after so long without a step; 0 never.  "
         "[default: 10 median steps, at least 300]",
@@ -169,7 +179,11 @@ MaxRestarts = Annotated[
 RendezvousTimeout = Annotated[
     float,
     typer.Option(
-        envvar="PRIMUS_RENDEZVOUS_TIMEOUT", min=1, metavar="SECONDS", help="How long the nodes wait for each other."
+        envvar="PRIMUS_RENDEZVOUS_TIMEOUT",
+        min=1,
+        callback=no_nan,
+        metavar="SECONDS",
+        help="How long the nodes wait for each other.",
     ),
 ]
 
@@ -178,6 +192,7 @@ Grace = Annotated[
     typer.Option(
         envvar="PRIMUS_GRACE",
         min=0,
+        callback=no_nan,
         metavar="SECONDS",
         help="Time for the last step and checkpoint when asked to stop, before the kill.",
     ),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from primus.commands.options import no_nan
 from primus.errors import UsageError
 from primus.runs.find import find_run
 
@@ -39,7 +40,9 @@ def report(
     ] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw the main curves here, and write no page.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Write the page again until the runs are over.")] = False,
-    every: Annotated[float, typer.Option(min=0.5, metavar="SECONDS", help="How often, with --watch.")] = 5.0,
+    every: Annotated[
+        float, typer.Option(min=0.5, callback=no_nan, metavar="SECONDS", help="How often, with --watch.")
+    ] = 5.0,
 ) -> None:
     """Make a page about one run, or several overlaid: curves, what ran, what differs, what went wrong."""
     if watch and (csv or plot):
@@ -54,7 +57,7 @@ def report(
 
 def _find(name: str, place: Path) -> Path:
     path = Path(name)
-    found = path if any((path / file).is_file() for file in _FILES) else find_run(name, [place])
+    found = path if name and any((path / file).is_file() for file in _FILES) else find_run(name, [place])
     return found.absolute()  # `.` has no name
 
 
@@ -63,13 +66,18 @@ def _write_page(paths: Sequence[Path], target: Path, every: float | None) -> Non
 
     if every is None:
         write_report(paths, target)
-        print(target)
+        _say(target)
         return
     try:
         watch_report(paths, target, seconds=every, written=lambda: print(target, flush=True))
     except KeyboardInterrupt:  # the usual end of watching; the last page must not wait for another
         write_report(paths, target)
         sys.exit(130)
+
+
+def _say(written: Path) -> None:
+    if written.is_file():  # not behind the text itself, in /dev/stdout
+        print(written)
 
 
 def _write_others(paths: Sequence[Path], csv: Path | None, *, plot: bool) -> None:
@@ -80,7 +88,7 @@ def _write_others(paths: Sequence[Path], csv: Path | None, *, plot: bool) -> Non
         from primus.report.export import write_csv
 
         write_csv(runs, csv)
-        print(csv)
+        _say(csv)
     if plot:
         import shutil
 

@@ -6,14 +6,15 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from primus.output import check_output, refusals
 from primus.report.data import Run
-from primus.run import explained
 
 
 def write_csv(runs: Sequence[Run], path: Path) -> None:
     """One row for each reported step of each run; empty where a report does not hold a metric."""
     names = list(dict.fromkeys(name for run in runs for name in run.series.columns))
-    with explained(f"can't write {path}"), path.open("w", encoding="utf-8", newline="") as file:
+    check_output(path)
+    with refusals(path), path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["run", "step", *names])
         for run in runs:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from primus.output import write_output
 from primus.report.data import is_over, page_data, plain_json, read_runs
-from primus.run import explained, write_text
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -39,8 +39,7 @@ def write_report(paths: Sequence[Path], output: Path, *, reload: float | None = 
     runs = read_runs(paths)
     over = is_over(runs)
     page = render(page_data(runs, reload=None if over else reload))
-    with explained(f"can't write {output}"):
-        write_text(output, page)
+    write_output(output, page)
     return over
 
 

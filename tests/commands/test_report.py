@@ -82,6 +82,12 @@ def test_watching_ends_with_ctrl_c_and_leaves_a_page_that_does_not_wait(runs, tm
         (["r1", "--csv", "not/there/all.csv"], 4, "can't write not/there/all.csv"),
         (["r1", "--watch", "--plot"], 2, "--watch is for the page"),
         (["."], 2, "expected one run, found 2"),
+        (["r1", "-o", "."], 2, ". is a folder; name a file"),
+        (["r1", "-o", ""], 2, "is a folder; name a file"),
+        (["r1", "--csv", "output"], 2, "output is a folder; name a file"),
+        (["r1", "-o", "/dev/full"], 4, "can't write /dev/full: No space left on device"),
+        ([""], 2, "the name of a run is empty"),
+        (["r1", "--watch", "--every", "nan"], 2, "nan is no number"),
     ],
 )
 def test_wrong_input_is_said(runs, tmp_path, arguments, status, words):

@@ -9,6 +9,7 @@ import typer
 
 from primus.commands.k8s import create, look
 from primus.commands.k8s.connection import Connection
+from primus.commands.options import no_nan
 from primus.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
@@ -44,7 +45,8 @@ def _k8s(
         str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Of the cluster.  [default: the context's]")
     ] = None,
     request_timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Longest wait for one answer of the server.")
+        float,
+        typer.Option(min=0.1, callback=no_nan, metavar="SECONDS", help="Longest wait for one answer of the server."),
     ] = 30.0,
 ) -> None:
     native = [kube_context, kubeconfig, in_cluster or None]

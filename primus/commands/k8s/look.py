@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from primus.commands.k8s.connection import Connection, JsonOption, OutputOption, WorkloadId, show
+from primus.commands.options import no_nan
 from primus.errors import UsageError
 from primus.launch.k8s.http import RefusedError
 from primus.launch.k8s.listing import Field, Filters, parse_time
@@ -151,9 +152,12 @@ def wait(
     context: typer.Context,
     workload_id: WorkloadId,
     timeout: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Leave with status 124 when it takes longer.")
+        float | None,
+        typer.Option(min=0, callback=no_nan, metavar="SECONDS", help="Leave with status 124 when it takes longer."),
     ] = None,
-    interval: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Between two questions.")] = 5.0,
+    interval: Annotated[
+        float, typer.Option(min=0.1, callback=no_nan, metavar="SECONDS", help="Between two questions.")
+    ] = 5.0,
 ) -> None:
     """Wait for the end of a workload.
 

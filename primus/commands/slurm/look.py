@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from primus.commands.options import no_nan
 from primus.errors import ExitStatus, UsageError
 from primus.table import table
 
@@ -106,7 +107,12 @@ def cancel(
     job: Annotated[str, typer.Argument(metavar="JOB", help="Job id, run id or run directory.")],
     timeout: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="Time to save, before SLURM ends the job; 0 does it at once."),
+        typer.Option(
+            min=0,
+            callback=no_nan,
+            metavar="SECONDS",
+            help="Time to save, before SLURM ends the job; 0 does it at once.",
+        ),
     ] = 120.0,
     place: In = WORKSPACE,
     as_json: JsonOption = False,

@@ -43,12 +43,11 @@ def report(
     path = _find(place)
     found = _read(path)
     if plot is not None:
-        from primus.run import explained, write_text
+        from primus.output import write_output
         from primus.tuning.tune.plot import plot_text
 
         text = plot_text(found, plot)
-        with explained(f"can't write {plot}"):
-            write_text(plot, text)
+        write_output(plot, text)
     if as_json:
         print(json.dumps(found, indent=2))
         return
