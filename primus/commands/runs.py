@@ -59,9 +59,15 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: how it stands, what ended it, what it ran on."""
+    from primus.report.facts import notes_of_version, read_json
+
     path = find_run(run, [place])
     summary = summarize(path)
-    status, manifest = _read(path / "status.json"), _read(path / "manifest.json")
+    notes: list[str] = []
+    status, manifest = read_json(path / "status.json", notes), read_json(path / "manifest.json", notes)
+    notes_of_version(summary, status, manifest, notes)
+    for note in notes:
+        print(f"Warning: {path}: {note}", file=sys.stderr)
     if as_json:
         print(json.dumps({**_plain(summary), "status": status, "manifest": manifest}, indent=2))
         return
@@ -143,8 +149,8 @@ def _table(runs: Sequence[RunSummary]) -> str:
 
 
 def _facts(run: RunSummary, status: dict[str, Any], manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    diagnosis = status.get("diagnosis") or {}
-    resources = manifest.get("resources") or {}
+    diagnosis, resources = _part(status, "diagnosis"), _part(manifest, "resources")
+    command = manifest.get("command")
     return [
         ("run", str(run.path)),
         ("state", run.state + (f", attempt {run.attempt}" if run.attempt > 1 else "")),
@@ -161,8 +167,13 @@ def _facts(run: RunSummary, status: dict[str, Any], manifest: dict[str, Any]) ->
         ("backend", str(manifest.get("backend") or "")),
         ("nodes", str(resources.get("nnodes") or "")),
         ("processes", str(resources.get("nproc_per_node") or "") and f"{resources['nproc_per_node']} per node"),
-        ("command", " ".join(manifest.get("command") or ())),
+        ("command", " ".join(map(str, command)) if isinstance(command, list) else ""),
     ]
+
+
+def _part(data: dict[str, Any], name: str) -> dict[str, Any]:
+    part = data.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _differences(names: Sequence[str], differences: Sequence[Difference]) -> str:
@@ -175,17 +186,6 @@ def _plain(run: RunSummary) -> dict[str, Any]:
     loss = data["loss"]
     finite = loss is None or abs(loss) < float("inf")
     return {**data, "path": str(run.path), "loss": loss if finite else str(loss), "seconds": run.seconds}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        print(f"Warning: {path} is damaged", file=sys.stderr)
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _duration(seconds: float | None) -> str:

@@ -83,9 +83,11 @@ def _run(run: Run) -> dict[str, Any]:
     summary, series, notes = run.summary, run.series, list[str]()
     status = facts.read_json(summary.path / "status.json", notes)
     manifest = facts.read_json(summary.path / "manifest.json", notes)
-    facts.note_of_version(manifest, notes)
+    facts.notes_of_version(summary, status, manifest, notes)
     module = facts.module_of(facts.read_experiment(summary.path / "experiment.yaml", notes))
     model = _model(summary.path / "model.json")
+    if series.refused:
+        notes.append(f"metrics.jsonl can't be read: {series.refused}")
     if series.damaged:
         notes.append(
             f"{series.damaged:,} lines of metrics.jsonl could not be read, as when a run is killed while writing"

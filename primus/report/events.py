@@ -37,7 +37,8 @@ def moment(text: object) -> float | None:
 
 def attempts_of(status: Mapping[str, Any], state: str) -> list[dict[str, Any]]:
     """All launches, the last one included."""
-    earlier = [each for each in status.get("attempts") or () if isinstance(each, Mapping)]
+    listed = status.get("attempts")
+    earlier = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
     known = [*earlier, {**status, "state": state}] if status else []
     return [
         {

@@ -69,8 +69,10 @@ def read_experiment(path: Path, notes: list[str]) -> dict[str, Any]:
     return data
 
 
-def note_of_version(manifest: Mapping[str, Any], notes: list[str]) -> None:
-    """Say when a manifest is of another time."""
+def notes_of_version(run: RunSummary, status: Mapping[str, Any], manifest: Mapping[str, Any], notes: list[str]) -> None:
+    """Say when files are of another time."""
+    if status and run.state == "unreadable":
+        notes.append("status.json is damaged, or of another version of Primus")
     found = manifest.get("format", FORMAT)
     if found != FORMAT:
         notes.append(

@@ -84,7 +84,7 @@ def _text(value: Any) -> str:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
 
 
@@ -93,5 +93,5 @@ def _read_yaml(path: Path) -> Any:
 
     try:
         return yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-    except (FileNotFoundError, yaml.YAMLError):
+    except (OSError, yaml.YAMLError):
         return {}

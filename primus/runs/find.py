@@ -21,16 +21,21 @@ STATUS = "status.json"
 
 def find_runs(places: Sequence[Path], *, marker: str = STATUS) -> list[Path]:
     """The run directories at or below these places, by time; each once. `marker` is the file that they are known by."""
-    missing = [str(place) for place in places if not place.exists()]
+    missing = [str(place) for place in places if not place.is_dir()]
     if missing:
         raise MissingError("\n".join(f"{place}: there is no such folder" for place in missing))
-    found = {path for place in places for path in _below(place, _DEPTH, marker)}
+    closed = [str(place) for place in places if not os.access(place, os.R_OK | os.X_OK)]
+    if closed:
+        raise MissingError("\n".join(f"{place}: no permission to look into this folder" for place in closed))
+    found = {path for place in places for path in _below(_with_a_name(place), _DEPTH, marker)}
     return sorted(found, key=lambda path: (path.name, str(path)))
 
 
 def find_run(name: str, places: Sequence[Path]) -> Path:
     """The run that `name` means: a path, or an id or the beginning of one, below these places."""
-    path = Path(name)
+    if not name:
+        raise UsageError("the name of a run is empty")
+    path = _with_a_name(Path(name))
     if is_run(path):
         return path
     if path.is_dir():
@@ -53,22 +58,32 @@ def is_run(path: Path, *, marker: str = STATUS) -> bool:
     return path.parent.name == "runs" and (path / marker).exists()
 
 
+def _with_a_name(path: Path) -> Path:
+    """`.` and `..` have no name to know a folder of runs by."""
+    return path if path.name not in ("", "..") else Path(os.path.abspath(path))
+
+
 def _below(folder: Path, depth: int, marker: str) -> Iterator[Path]:
     if folder.name == "runs":
         yield from _runs_in(folder, marker)
     elif is_run(folder, marker=marker):
         yield folder
     elif depth:
-        with os.scandir(folder) as entries:
-            inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        for name in inner:
+        for name in _folders_in(folder):
             if name not in _OTHERS and not name.startswith("."):
                 yield from _below(folder / name, depth - 1, marker)
 
 
 def _runs_in(folder: Path, marker: str) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    for name in names:
+    for name in _folders_in(folder):
         if os.path.exists(f"{folder}/{name}/{marker}"):
             yield folder / name
+
+
+def _folders_in(folder: Path) -> list[str]:
+    """Names of the folders in it; none where only others may look."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (PermissionError, FileNotFoundError):  # or cleared in between
+        return []

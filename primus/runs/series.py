@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from primus.runs.summary import number, parsed
+from primus.runs.summary import is_step, number, parsed
 
 _BATCH = 1 << 18
 """Bytes of lines that are parsed at once: a call for each line costs as much as the parsing."""
@@ -44,6 +44,9 @@ class Series:
     damaged: int = 0
     """Lines that are no reports."""
 
+    refused: str = ""
+    """Why the file could not be read; a file that is not there is an empty one."""
+
     evaluations: list[Mapping[str, Any]] = field(default_factory=list)
     """Reports of losses on held-out data."""
 
@@ -64,13 +67,17 @@ class Series:
 
 
 def read_series(path: Path) -> Series:
-    """What a metrics.jsonl holds; a file that is not there is an empty one."""
+    """What a metrics.jsonl holds, as far as it can be read."""
     series = Series()
-    if path.exists():
+    try:
         with path.open("rb") as file:
             while lines := file.readlines(_BATCH):
                 if not _append_alike(series, lines):
                     _append_any(series, _parse(lines))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        series.refused = error.strerror or str(error)
     if any(map(int.__gt__, series.steps, series.steps[1:])):
         _sort(series)
     return series
@@ -91,7 +98,7 @@ def _append_alike(series: Series, lines: Sequence[bytes]) -> bool:
     try:
         numbers = json.loads(b"[%b]" % text.translate(_ROWS, _IN_NAMES).rstrip(b","))
         steps, rows = array("q", numbers[:: len(names)]), array("d", numbers)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return False
     if len(rows) != len(lines) * len(names) or not math.isfinite(sum(rows)):
         return False
@@ -108,7 +115,7 @@ def _parse(lines: Sequence[bytes]) -> list[Any]:
 
 
 def _is_report(report: Any) -> bool:
-    return isinstance(report, dict) and type(report.get("step")) is int
+    return isinstance(report, dict) and is_step(report.get("step"))
 
 
 def _append_any(series: Series, batch: Sequence[Any]) -> None:

@@ -60,9 +60,9 @@ def summarize(path: Path) -> RunSummary:
             state=_state(status),
             attempt=int(status.get("attempt", 1)),
             exit_status=status.get("exit_status"),
-            cause=status.get("cause") or "",
-            started=status.get("started") or "",
-            ended=status.get("ended") or "",
+            cause=str(status.get("cause") or ""),
+            started=str(status.get("started") or ""),
+            ended=str(status.get("ended") or ""),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return RunSummary(**known, state="unreadable")
@@ -74,13 +74,18 @@ def last_report(path: Path) -> Mapping[str, Any]:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
             lines = file.read().splitlines()
-    except FileNotFoundError:
+    except OSError:
         return {}
     for line in reversed(lines):
         report = parsed(line)
-        if "loss" in report and "step" in report:
+        if "loss" in report and is_step(report.get("step")):
             return report
     return {}
+
+
+def is_step(value: object) -> bool:
+    """Whether a report's step can be one: a whole number of 64 bits."""
+    return type(value) is int and -(1 << 63) <= value < 1 << 63
 
 
 def parsed(line: bytes) -> Mapping[str, Any]:
@@ -97,7 +102,7 @@ def number(report: Mapping[str, Any], name: str) -> float | None:
     value = report.get(name)
     try:
         return None if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -74,3 +74,18 @@ def test_clean_deletes_nothing_before_it_is_told_to(output):
 def test_clean_without_a_rule_is_an_error(output):
     with pytest.raises(UsageError, match="--keep N"):
         run("clean", "--yes")
+
+
+def test_files_of_another_version_are_told_and_the_rest_is_shown(output):
+    run = RunDirectory.named(output / "amd/root/tiny", "r1")
+    run.create(
+        {"experiment.yaml": "{}", "manifest.json": '{"format": 99, "primus": "9.0", "command": 7, "resources": 1}'}
+    )
+    run.status.write_text('{"state": "resting", "attempt": "third", "diagnosis": [1]}')
+
+    shown = CliRunner().invoke(app, ["show", "r1"])
+
+    assert shown.exit_code == 0
+    assert "status.json is damaged, or of another version of Primus" in shown.stderr
+    assert "manifest.json is of format 99, written by Primus 9.0" in shown.stderr
+    assert "state       unreadable" in shown.stdout

@@ -204,3 +204,16 @@ def test_an_empty_folder_of_a_run_makes_a_page(runs):
     RunDirectory(path).metrics.write_text("")
 
     assert data_of(path)["charts"] == []
+
+
+def test_a_status_of_another_version_is_said(runs):
+    path = runs.make("r1")
+    (path / "status.json").write_text('{"state": "resting", "attempt": "third", "attempts": 5}')
+    assert "status.json is damaged, or of another version of Primus" in data_of(path)["runs"][0]["notes"]
+
+
+def test_metrics_that_can_not_be_read_are_said(runs):
+    path = runs.make("r1")
+    (path / "metrics.jsonl").unlink()
+    (path / "metrics.jsonl").mkdir()
+    assert "metrics.jsonl can't be read: Is a directory" in data_of(path)["runs"][0]["notes"]

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from primus.errors import MissingError, UsageError
@@ -57,3 +60,45 @@ def test_a_name_of_several_runs_or_of_none_is_an_error(workspace):
         find_run("2027", [workspace.path])
     with pytest.raises(UsageError, match="found 2 there"):
         find_run(str(workspace.path), [])
+
+
+def test_a_folder_of_runs_is_known_from_inside_of_it(workspace, monkeypatch):
+    run = workspace.run("r1")
+    monkeypatch.chdir(run.parent)
+    assert [path.name for path in find_runs([Path()])] == ["r1"]
+    monkeypatch.chdir(run)
+    assert find_run(".", [Path("output")]) == run
+    assert [path.name for path in find_runs([Path("..")])] == ["r1"]
+
+
+def test_an_empty_name_means_no_run(workspace):
+    workspace.run("r1")
+    with pytest.raises(UsageError, match="the name of a run is empty"):
+        find_run("", [workspace.path])
+
+
+def test_a_file_is_no_place_of_runs(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MissingError, match="there is no such folder"):
+        find_runs([tmp_path / "file"])
+
+
+def test_a_folder_that_only_others_may_read_does_not_hide_the_rest(workspace, monkeypatch):
+    workspace.run("r1")
+    closed = workspace.path / "amd" / "someone"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def guarded(path):  # root may read anything
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert [path.name for path in find_runs([workspace.path])] == ["r1"]
+
+
+def test_a_place_that_may_not_be_read_is_no_empty_one(workspace, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(MissingError, match="no permission to look into this folder"):
+        find_runs([workspace.path])

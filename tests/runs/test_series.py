@@ -81,3 +81,19 @@ def test_what_is_no_report_is_counted_and_left_out(tmp_path, torn):
     series = read_series(write(tmp_path / "metrics.jsonl", lines))
 
     assert (list(series.steps), series.damaged) == ([1, 2], 1)
+
+
+def test_numbers_that_are_too_large_are_damage_and_no_fault(tmp_path):
+    lines = [
+        '{"step": 1, "loss": 2}',
+        '{"step": 99999999999999999999, "loss": 1}',
+        f'{{"step": 3, "loss": 1{"0" * 400}}}',
+    ]
+    series = read_series(write(tmp_path / "metrics.jsonl", lines))
+    assert (list(series.steps), series.damaged) == ([1, 3], 1)
+    assert series.values("loss") == [2]
+
+
+def test_a_file_that_can_not_be_read_says_why(tmp_path):
+    assert read_series(tmp_path).refused == "Is a directory"
+    assert read_series(tmp_path / "none").refused == ""

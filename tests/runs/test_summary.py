@@ -59,3 +59,18 @@ def test_the_last_report_is_found_at_the_end_of_a_long_file(workspace):
 
 def test_a_run_without_metrics_has_no_report(tmp_path):
     assert last_report(tmp_path / "metrics.jsonl") == {}
+
+
+def test_what_is_no_file_or_no_number_is_left_out(workspace):
+    run = workspace.run("r1", torn=b'{"step": "seven", "loss": 1}\n')
+    assert summarize(run).step is None
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").mkdir()
+    assert last_report(run / "metrics.jsonl") == {}
+
+
+def test_times_that_are_no_text_are_no_fault(workspace):
+    run = workspace.run("r1")
+    (run / "status.json").write_text('{"state": "failed", "started": 12, "ended": [], "cause": {"a": 1}}')
+    summary = summarize(run)
+    assert (summary.state, summary.seconds, summary.cause) == ("failed", None, "{'a': 1}")
