@@ -149,6 +149,26 @@ def test_before_its_time_is_up_a_job_saves_and_another_one_goes_on(desk: Desk) -
     assert read(run / "slurm.json")["chain"] == record["chain"]  # a job that was cancelled has no successor
 
 
+@beside_the_others
+def test_a_save_that_outlasts_the_time_of_the_job_does_not_end_the_chain(desk: Desk) -> None:
+    limits = ("--time", "1", "--save-before", "55", "--chain", "2")
+    run = start(desk, *limits, *sets(steps=5000, step_seconds=0.1, save_seconds=3600))
+    job = read(run / "slurm.json")["job"]
+    desk.cluster.wait_for(lambda: read(run / "slurm.json")["next"], "the next job in the queue", 60)
+    (listed,) = json.loads(desk.primus("slurm", "list", "--json").stdout)
+    assert (listed["job"], listed["state"]) == (job, "running")
+    desk.cluster.wait_for(lambda: len(begun(run)) == 2, "the next job", 120)
+    desk.cluster.wait_for(lambda: read(run / "status.json")["attempt"] == 2, "the second attempt")
+    record = read(run / "slurm.json")
+    assert (record["chain"], record["next"]) == ([begun(run)[1]["job"]], None)
+    assert desk.cluster.job_state(job) == "TIMEOUT"
+    (shown,) = json.loads(desk.primus("slurm", "status", job, "--json").stdout)
+    assert (shown["job"], shown["state"], shown["chain"]) == (record["chain"][0], "running", [job, *record["chain"]])
+    reached = last_step(run)
+    desk.cluster.wait_for(lambda: last_step(run) > reached, "further steps")
+    assert steps(run) == list(range(1, last_step(run) + 1))
+
+
 TINY = (
     *("--exp", "megatron/tiny_llama", "--nproc-per-node", "1", "--gpus-per-node", "0"),
     *sets(mock_data="true", data_path="null", train_iters=40, lr_warmup_iters=0, log_interval=1, micro_batch_size=2),
