@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from primus.errors import ServiceError
@@ -9,6 +11,8 @@ from primus.launch.slurm.nodes import failed_since
 from primus.launch.slurm.queue import ask, parse_accounts, parse_queue, queued
 from primus.launch.slurm.reasons import read_reason
 from primus.launch.slurm.states import STATES, read_state
+
+RECORDED = Path(__file__).with_name("recorded")
 
 QUEUE = {
     "22.05": """\
@@ -49,17 +53,23 @@ def test_the_line_of_a_named_cluster_is_no_job():
 
 
 def test_accounts_tell_of_every_attempt_and_of_signals():
-    rows = parse_accounts(
-        "12|NODE_FAIL|0:0|2026-11-22T20:00:00|2026-11-22T20:10:00|main|2|1:00:00|00:10:00|n[1-2]\n"
-        "12|FAILED|7:0|2026-11-22T20:11:00|2026-11-22T20:15:00|main|2|1:00:00|00:04:00|n[3-4]\n"
-        "13|CANCELLED by 1000|0:15|Unknown|2026-11-22T20:15:00|main|2|1:00:00|00:00:00|None assigned\n"
-    )
-    assert [(row.job, row.word, row.exit_code) for row in rows[:3]] == [
-        ("12", "NODE_FAIL", 0),
-        ("12", "FAILED", 7),
-        ("13", "CANCELLED", 143),
+    rows = parse_accounts((RECORDED / "sacct-22.05.txt").read_text())
+    assert [(row.job, row.word, row.exit_code) for row in rows] == [
+        ("1", "COMPLETED", 0),
+        ("2", "FAILED", 7),
+        ("3", "TIMEOUT", 0),
+        ("4_0", "COMPLETED", 0),
+        ("4_1", "COMPLETED", 0),
+        ("5", "CANCELLED", 0),
+        ("7", "FAILED", 137),
+        ("8", "CANCELLED", 0),
+        ("9", "NODE_FAIL", 0),
+        ("9", "COMPLETED", 0),
+        ("10", "NODE_FAIL", 0),
     ]
-    assert (rows[2].nodes, rows[2].start) == ("", "")
+    held = next(row for row in rows if row.job == "8")
+    assert (held.nodes, held.start, held.limit) == ("", "", "")
+    assert [row.nodes for row in rows if row.job == "9"] == ["n[1-2]", "n[1,4]"]
 
 
 @pytest.fixture
