@@ -158,7 +158,7 @@ def _noted_end(lines: Sequence[Mapping[str, Any]]) -> int | None:
 
 def _ended(row: Row, noted: int | None, written: Status | None) -> tuple[Name, str, Source, int | None]:
     state = read_state(row.word)
-    status = noted if noted is not None else row.exit_code if row.exit_code is not None else state.exit_status
+    status = noted if noted is not None else row.exit_code or state.exit_status  # sacct says 0:0 of what SLURM ended
     if state.name == "failed" and status in STOPPED:
         return "interrupted", "was asked to stop", row.source, status
     if row.word == "FAILED" and noted is not None:
