@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from primus.backends.heartbeat import read_heartbeat
 from primus.errors import PrimusError
 from primus.job import Job
 from primus.launch.care import Care
@@ -17,11 +16,11 @@ from primus.launch.link import Link
 from primus.launch.local import submit
 from primus.launch.record import Outcome
 from primus.launch.rendezvous import Agreed
-from primus.launch.restart import Ending, Interrupted, interruptible, may_pass, pause, pause_before, refusal
 from primus.run import RunDirectory, State, utc_now
 
 if TYPE_CHECKING:
     from primus.launch.container.render import Container
+    from primus.launch.restart import Ending
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +56,8 @@ def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapp
             link.close()
         if outcome.again is None:
             return Ended(exit_status=outcome.exit_status, run_dir=job.run_dir)
+        from primus.launch.restart import Interrupted, interruptible, pause  # here, so that no first attempt waits
+
         try:
             with interruptible():
                 pause(outcome.again)
@@ -80,6 +81,8 @@ class _Judge:
     endings: list[Ending] = field(default_factory=list)
 
     def __call__(self, outcome: Outcome) -> Outcome:
+        from primus.launch.restart import Ending, may_pass, pause_before, refusal
+
         if not may_pass(outcome) or not self.care.max_restarts:
             return outcome
         newest = self.newest_checkpoint()
@@ -97,6 +100,8 @@ class _Judge:
 
 def _last_step(job: Job) -> int | None:
     """The last step that some rank is known to have done."""
+    from primus.backends.heartbeat import read_heartbeat
+
     run_dir, per_node = RunDirectory(job.run_dir), job.resources.nproc_per_node
     beats = [read_heartbeat(run_dir.heartbeat_path(rank // per_node, rank)) for rank in range(job.resources.world_size)]
     return max((beat.step for beat in beats if beat is not None and beat.step is not None), default=None)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from primus.job import Job
@@ -16,6 +15,7 @@ from primus.launch.failure import Ended, note_of, record_exit, tail_of
 from primus.launch.guard import End
 from primus.launch.kernel import KernelWatch
 from primus.launch.record import Outcome
+from primus.launch.render import first_log
 from primus.launch.supervise import Supervisor
 from primus.run import RunDirectory
 
@@ -74,12 +74,6 @@ def ended_here(part: Part, end: End | None, elsewhere: Sequence[Mapping[str, Any
         text = f"Training failed {end.cause}"
         return Outcome(state="failed", exit_status=end.exit_status, cause=end.cause, text=text)
     return _failed(part, notes)
-
-
-def first_log(job: Job) -> Path:
-    """Where the process that runs the workers prints to."""
-    run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
-    return run_dir.log_path(node, 0) if job.resources.world_size == 1 else run_dir.agent_log(node)
 
 
 def _stopped(job: Job, status: int, cause: str) -> Outcome:

@@ -8,7 +8,7 @@ import re
 import time
 from pathlib import Path
 
-_GPU = re.compile(r"NVRM: (?:Xid|GPU)|amdgpu .*(?:GPU reset begin|hardware error|page fault|ring \S+ timeout)")
+_GPU = r"NVRM: (?:Xid|GPU)|amdgpu .*(?:GPU reset begin|hardware error|page fault|ring \S+ timeout)"
 """Lines of the kernel's log that say that a GPU is at fault."""
 
 _MOST = 8
@@ -40,7 +40,7 @@ class KernelWatch:
             head, _, text = record.partition(";")
             fields = head.split(",")
             line = text.splitlines()[0] if text else ""
-            if len(fields) > 2 and int(fields[2]) / 1e6 >= self._begin and (own.search(line) or _GPU.search(line)):
+            if len(fields) > 2 and int(fields[2]) / 1e6 >= self._begin and (own.search(line) or re.search(_GPU, line)):
                 found.append(line)
         return found[:_MOST]
 
@@ -65,10 +65,10 @@ def _oom_counter(root: Path) -> Path | None:
 
 def _kills(counter: Path | None) -> int | None:
     try:
-        match = re.search(r"^oom_kill (\d+)$", counter.read_text(), re.MULTILINE) if counter else None
+        lines = counter.read_text().splitlines() if counter else []
     except OSError:  # not there, or not for us
         return None
-    return int(match[1]) if match else None
+    return next((int(line.removeprefix("oom_kill ")) for line in lines if line.startswith("oom_kill ")), None)
 
 
 def _records(log: Path) -> list[str]:

@@ -6,11 +6,13 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from primus.launch.attempt import earlier_attempts
-from primus.launch.diagnosis import Diagnosis
 from primus.run import RunDirectory, State, Status, utc_now
+
+if TYPE_CHECKING:
+    from primus.launch.diagnosis import Diagnosis
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

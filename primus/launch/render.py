@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from primus.job import Job, Resources
 from primus.launch.environment import decide
@@ -55,6 +56,12 @@ def place(resources: Resources) -> dict[str, str]:
         "MASTER_ADDR": resources.master_addr or "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+
+
+def first_log(job: Job) -> Path:
+    """Where the process that runs the workers prints to."""
+    run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
+    return run_dir.log_path(node, 0) if job.resources.world_size == 1 else run_dir.agent_log(node)
 
 
 def _torchrun_options(job: Job) -> list[str]:

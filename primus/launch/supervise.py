@@ -41,7 +41,7 @@ class Supervisor:
         self._handlers: dict[int, object] = {}
 
     def __enter__(self) -> Supervisor:
-        self._others = frozenset(descendants(os.getpid()))
+        self._others = frozenset(descendants(os.getpid())) if _has_children() else frozenset()
         _adopt_orphans(True)
         for number in (*STOP_SIGNALS, signal.SIGUSR1):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
@@ -136,6 +136,15 @@ class Supervisor:
                     os.waitpid(pid, os.WNOHANG)
                 except ChildProcessError:  # a grandchild: it becomes ours when its parent is gone
                     continue
+
+
+def _has_children() -> bool:
+    """Whether this process has any; saves looking at every process of the machine."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _adopt_orphans(on: bool) -> None:

@@ -90,7 +90,6 @@ def run_training(training: Training, *, argv: Sequence[str]) -> Ended:
     from primus.launch.address import check_address
     from primus.launch.attempt import choose_run_id
     from primus.launch.attempts import run_attempts
-    from primus.launch.network import check_choices
     from primus.launch.rendezvous import refusal_told
     from primus.launch.sole import sole_run
 
@@ -104,6 +103,8 @@ def run_training(training: Training, *, argv: Sequence[str]) -> Ended:
                 training.inside.require()
             training = replace(training, resources=training.resources_with_network(check_address(resources)))
             if resources.nnodes > 1:
+                from primus.launch.network import check_choices
+
                 check_choices(os.environ, training.accelerators)
             training.stage.require(dry_run=False)
             run_id = choose_run_id(os.environ)
