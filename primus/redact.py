@@ -24,25 +24,26 @@ _LAST_WORDS = frozenset({"token", "key", "pass", "pat"})
 """These only where the name ends with them, unless the word before says that it is something else."""
 
 _OTHER_BEFORE = {
-    "token": re.compile(
+    "token": (
         "bos|eos|eot|eod|pad|unk|sep|cls|mask|special|per|num|max|min|next|last|first|prev|previous|stop|start|begin|end"
         "|image|audio|video|extra|added|additional|each|every|one|single|new|a|the|of|this|that"
     ),
-    "key": re.compile(
+    "key": (
         "cache|primary|foreign|sort|dict|public|partition|group|index|row|lookup|query|unknown|missing|this|that|the|a|no"
         "|any|each|every|by|config|state|module|param|parameter|metric|label|column|field|item|node|first|last|duplicate"
         "|unexpected|required|valid|invalid|attention|and|or"
     ),
-    "pass": re.compile("forward|backward|first|second|third|one|two|single|multi|per|each|last|this"),
-    "pat": re.compile("(?!)"),
+    "pass": "forward|backward|first|second|third|one|two|single|multi|per|each|last|this",
+    "pat": "(?!)",
 }
+"""Patterns here are text: each is compiled, and kept by `re`, when it is needed, which most of them seldom are."""
+
 _PROSE = frozenset({"auth", "secret", "secrets", "cookie", "credential", "credentials", "bearer", "sas"}) | _LAST_WORDS
 """In running text, `token: value` and `q_key: value` are hidden only when the value looks like a secret."""
 
 _HARMLESS_NAMES = frozenset({"PWD", "OLDPWD"})
 
-_SHAPES = re.compile(
-    r"""
+_SHAPES = r"""(?xs)
       (?<![A-Za-z0-9]) (?:
           hf_[A-Za-z0-9]{16,}                                    # Hugging Face
         | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,}
@@ -57,49 +58,45 @@ _SHAPES = re.compile(
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----
       (?: (?:(?!-----BEGIN).){0,20000}?-----END\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----
         | (?: [\s+>|"'-] | \\[nr] | [A-Za-z0-9+/=]{16,} )* )     # the end is somewhere else, or missing
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_RULES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
+    """
+_RULES: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("://",),
-        re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]*://)(?!git@)[^/?#\s'\"]*@", re.IGNORECASE),
+        r"(?i)(?P<kept>\b[a-z][a-z0-9+.-]*://)(?!git@)[^/?#\s'\"]*@",
         rf"\g<kept>{HIDDEN}@",
     ),
     (
         ("sig", "x-amz-", "x-goog-"),
-        re.compile(r"(?P<kept>[?&](?:sig|signature|x-(?:amz|goog)-[a-z-]+)=)[^&\s'\"]+", re.IGNORECASE),
+        r"(?i)(?P<kept>[?&](?:sig|signature|x-(?:amz|goog)-[a-z-]+)=)[^&\s'\"]+",
         rf"\g<kept>{HIDDEN}",
     ),
-    (("slack.com",), re.compile(r"(?P<kept>hooks\.slack\.com/[a-z]+/)[^\s'\"]+"), rf"\g<kept>{HIDDEN}"),
+    (("slack.com",), r"(?P<kept>hooks\.slack\.com/[a-z]+/)[^\s'\"]+", rf"\g<kept>{HIDDEN}"),
     (
         ("authorization",),
-        re.compile(r"(?P<kept>\bauthorization['\"]?[ \t]*[:=][ \t]*['\"]?)[^\s'\"][^\r\n'\"]*", re.IGNORECASE),
+        r"(?i)(?P<kept>\bauthorization['\"]?[ \t]*[:=][ \t]*['\"]?)[^\s'\"][^\r\n'\"]*",
         rf"\g<kept>{HIDDEN}",
     ),
     (
         ("bearer", "basic"),
-        re.compile(
-            r"\b(?P<kept>(?i:Bearer|Basic)\s+)(?=[^\s'\"]*[0-9=]|[^\s'\"]*[a-z][^\s'\"]*[A-Z])[A-Za-z0-9._~+/=-]{8,}"
-        ),
+        r"\b(?P<kept>(?i:Bearer|Basic)\s+)(?=[^\s'\"]*[0-9=]|[^\s'\"]*[a-z][^\s'\"]*[A-Z])[A-Za-z0-9._~+/=-]{8,}",
         rf"\g<kept>{HIDDEN}",
     ),
     (
         ("machine",),
-        re.compile(r"(?P<kept>\bmachine\s+\S+\s+login\s+\S+\s+password\s+)\S+"),  # .netrc
+        r"(?P<kept>\bmachine\s+\S+\s+login\s+\S+\s+password\s+)\S+",  # .netrc
         rf"\g<kept>{HIDDEN}",
     ),
 )
 """Text around a secret: what must be in the text in lower case, the pattern, and its replacement."""
 
-_ASSIGNMENT = re.compile(
+_ASSIGNMENT = (
     r"(?P<name>[A-Za-z][A-Za-z0-9_.-]*)(?P<sign>\\?['\"]?(?: ?= ?| ?:[ \t]+|(?<=['\"]):))"
     r"(?P<value>\\?'[^']*'|\\?\"[^\"]*\"|[^\s&,;'\"]+)"
 )
-_SECRET_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[a-z][a-z0-9-]*)(?P<sign> +)(?P<value>[^\s'\"-][^\s'\"]*)")
+_SECRET_OPTION = r"(?P<name>(?<![\w-])--?[a-z][a-z0-9-]*)(?P<sign> +)(?P<value>[^\s'\"-][^\s'\"]*)"
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_RANDOM = re.compile(r"(?=[^.]*[0-9])(?=.*[A-Za-z]).{8,}|(?=.*[a-z])(?=.*[A-Z]).{16,}")
-_CODE = re.compile(
+_RANDOM = r"(?=[^.]*[0-9])(?=.*[A-Za-z]).{8,}|(?=.*[a-z])(?=.*[A-Z]).{16,}"
+_CODE = (
     r"None|True|False|null|true|false|[0-9]{1,4}|\$\{?\w+(?::[^}]*)?\}?|<.*"
     r"|(?:self|cls|os|args|config|cfg|opts?)\.[\w.]+.*|[A-Za-z_][\w.]*[(\[{].*"
 )
@@ -198,7 +195,7 @@ def _is_secret_name(name: str) -> bool:
         return len(words) > 2
     if last in ("key", "pass", "pat") and not before:
         return False
-    return last in _LAST_WORDS and _OTHER_BEFORE[last].fullmatch(before) is None
+    return last in _LAST_WORDS and re.fullmatch(_OTHER_BEFORE[last], before) is None
 
 
 def _redact(text: str, known: frozenset[str]) -> str:
@@ -206,15 +203,15 @@ def _redact(text: str, known: frozenset[str]) -> str:
         text = text.replace(secret, HIDDEN)
     lower = text.lower()
     if any(hint in lower for hint in _SHAPE_HINTS):
-        text = _SHAPES.sub(HIDDEN, text)
+        text = re.sub(_SHAPES, HIDDEN, text)
     for hints, pattern, shown in _RULES:
         if any(hint in lower for hint in hints):
-            text = pattern.sub(shown, text)
+            text = re.sub(pattern, shown, text)
     if any(hint in lower for hint in _NAME_HINTS):
         if "-" in text:
-            text = _SECRET_OPTION.sub(_hide_assigned, text)
+            text = re.sub(_SECRET_OPTION, _hide_assigned, text)
         if "=" in text or ":" in text:
-            text = _ASSIGNMENT.sub(_hide_assigned, text)
+            text = re.sub(_ASSIGNMENT, _hide_assigned, text)
     return text
 
 
@@ -232,9 +229,9 @@ def _redact_value(name: str, value: Any, known: frozenset[str]) -> Any:
 
 def _hide_assigned(match: re.Match[str]) -> str:
     name, sign, value = match["name"], match["sign"], match["value"]
-    if not is_secret_name(name) or value.startswith(HIDDEN) or _CODE.fullmatch(value):
+    if not is_secret_name(name) or value.startswith(HIDDEN) or re.fullmatch(_CODE, value):
         return match[0]
-    if sign.startswith(":") and _may_be_prose(name) and not _RANDOM.match(value):
+    if sign.startswith(":") and _may_be_prose(name) and not re.match(_RANDOM, value):
         return match[0]
     return f"{name}{sign}{HIDDEN}"
 

@@ -6,7 +6,6 @@ A checkpoint is a folder that appears under its name in one rename, when all of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -138,6 +137,8 @@ def _inventory(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def _digest(path: Path) -> str:
+    import hashlib  # slow to import, and not needed before a launch
+
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
