@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch.distributed as dist
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "metrics")]
 import count_megatron as tiny  # noqa: E402
+import pair  # noqa: E402
 from kept import Kept  # noqa: E402
 from megatron.core import parallel_state, tensor_parallel  # noqa: E402
 from megatron.core.transformer.module import Float16Module  # noqa: E402
@@ -51,34 +53,85 @@ MODELS = {
     "MTP": tiny.MODELS["multi-token prediction"],
     "DeepSeek: MLA, MoE, MTP": tiny.MODELS["everything"] | NORMS | GROUPS,
 }
-MODES = {"none": {}, "selective": SELECTIVE, "full": FULL, "full, one layer of the block": BLOCK}
+MODES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "selective": SELECTIVE,
+    "full": FULL,
+    "full, one layer of the block": BLOCK,
+}
+
+
+SEQUENCE = {"tensor_model_parallel_size": 2, "sequence_parallel": True}
+DIVIDED = {
+    "tensor 2": ({"tensor_model_parallel_size": 2}, ("dense", "GQA, dropout", "MLA")),
+    "tensor 2, sequence": (
+        SEQUENCE,
+        (
+            "dense",
+            "dense, LayerNorm and biases",
+            "dense, norms of queries and keys",
+            "GQA, norms of queries and keys",
+            "MLA",
+            "MLA, plain queries",
+            "MoE",
+            "MoE, shared experts, auxiliary loss",
+            "DeepSeek: MLA, MoE, MTP",
+        ),
+    ),
+    "expert 2": (
+        {"expert_model_parallel_size": 2, "moe_token_dispatcher_type": "alltoall"},
+        ("MoE", "MoE, shared experts, auxiliary loss", "DeepSeek: MLA, MoE, MTP"),
+    ),
+}
+"""Layout of two processes → its values, and models."""
 
 
 def main() -> None:
+    divided = [row for name in DIVIDED for row in pair.measure(partial(two_processes, name))]
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    parallel_state.initialize_model_parallel()
-    tensor_parallel.model_parallel_cuda_manual_seed(1)
+    form_groups({})
     rows = []
-    for name, values in MODELS.items():
-        for mode, changes in MODES.items():
-            for precision, width in (("fp32", {}), ("bf16", BF16)):
-                row = compared(values | changes | width)
-                rows.append({"model": name, "recompute": mode, "precision": precision, **row})
+    for name in MODELS:
+        rows += [row for mode in MODES for row in both_precisions(name, mode, {})]
     for module in ("layernorm", "mlp", "moe", "shared_experts", "mla_up_proj"):
         name = {"mla_up_proj": "MLA", "moe": "MoE", "shared_experts": "MoE, shared experts, auxiliary loss"}
         chosen = name.get(module, "GQA")
-        row = compared(MODELS[chosen] | SELECTIVE | {"recompute_modules": [module]})
+        row = compared(MODELS[chosen] | SELECTIVE | {"recompute_modules": [module]}, 1)
         rows.append({"model": chosen, "recompute": f"selective: {module}", "precision": "fp32", **row})
-    print(json.dumps(rows))
+    print(json.dumps(rows + divided))
 
 
-def compared(given: dict[str, Any]) -> dict[str, int]:
-    (ours,) = stage_memories(complete_values(given, BACKEND.schema()), 1, "local")
-    return {"real": kept(given), "ours": ours.activations}
+def two_processes(layout: str) -> list[dict[str, Any]]:
+    values, models = DIVIDED[layout]
+    form_groups(values)
+    modes = [mode for mode in MODES if "block" not in mode]
+    found = [row for name in models for mode in modes for row in both_precisions(name, mode, values, 2)]
+    return [row | {"model": f"{row['model']}; {layout}"} for row in found]
 
 
-def kept(given: dict[str, Any]) -> int:
-    built = arguments.build(given, world_size=1, gpu=False)
+def form_groups(values: dict[str, Any]) -> None:
+    parallel_state.initialize_model_parallel(
+        tensor_model_parallel_size=values.get("tensor_model_parallel_size", 1),
+        expert_model_parallel_size=values.get("expert_model_parallel_size", 1),
+    )
+    tensor_parallel.model_parallel_cuda_manual_seed(1)
+
+
+def both_precisions(name: str, mode: str, values: dict[str, Any], processes: int = 1) -> list[dict[str, Any]]:
+    given = MODELS[name] | MODES[mode] | values
+    return [
+        {"model": name, "recompute": mode, "precision": precision, **compared(given | width, processes)}
+        for precision, width in (("fp32", {}), ("bf16", BF16))
+    ]
+
+
+def compared(given: dict[str, Any], processes: int) -> dict[str, int]:
+    (ours,) = stage_memories(complete_values(given, BACKEND.schema()), processes, "local")
+    return {"real": kept(given, processes), "ours": ours.activations}
+
+
+def kept(given: dict[str, Any], processes: int) -> int:
+    built = arguments.build(given, world_size=processes, gpu=False)
     gpt: Any = model._chunk(built, tiny.VOCABULARY, None)
     if given.get("bf16"):
         gpt = Float16Module(built.transformer, gpt)

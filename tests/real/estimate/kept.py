@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
+from torch.distributed._functional_collectives import AsyncCollectiveTensor
+from torch.distributed.tensor import DTensor
 from torch.utils import checkpoint
 
 
@@ -12,7 +14,7 @@ class Kept:
 
     def __init__(self, model: torch.nn.Module) -> None:
         own = [*model.parameters(), *model.buffers()]
-        self._own = {each.untyped_storage()._cdata for each in own}
+        self._own = {here(each).untyped_storage()._cdata for each in own}
         self._found: dict[int, Any] = {}
         self._hooks = saved_tensors_hooks(self._note, lambda tensor: tensor)
         self._wrap = checkpoint._VersionWrapper.__init__
@@ -39,7 +41,14 @@ class Kept:
         return sum(storage.nbytes() for storage in self._found.values())
 
     def _note(self, tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
+        storage = here(tensor).untyped_storage()
         if storage._cdata not in self._own:
             self._found[storage._cdata] = storage
         return tensor
+
+
+def here(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process has of a divided tensor."""
+    if isinstance(tensor, DTensor):
+        return here(tensor._local_tensor)
+    return tensor.elem if isinstance(tensor, AsyncCollectiveTensor) else tensor
