@@ -21,6 +21,7 @@ from primus.launch.slurm.record import JobFiles, read_record
 from primus.launch.slurm.states import STOPPED, JobState, read_state
 from primus.launch.slurm.tools import call, find
 from primus.launch.slurm.verdict import verdict
+from primus.run import RunDirectory
 
 _INTERVAL = 0.2
 """Seconds between two looks at what the job has written."""
@@ -71,8 +72,13 @@ class Watch:
             return None
         status = int(attempts[-1]["exit_status"])
         words = {0: "is done", **dict.fromkeys(STOPPED, "was asked to stop")}
-        failed = verdict(self._files.run, status) or f"failed with exit status {status}"
+        failed = verdict(self._files.run, status) or f"failed with exit status {status}{self._cause(status)}"
         return End(exit_status=status, words=words.get(status, failed))
+
+    def _cause(self, status: int) -> str:
+        written = RunDirectory(self._files.run).read_status()
+        known = written is not None and written.exit_status == status and written.cause
+        return f": {known}" if known else ""
 
     def _ask(self) -> End | None:
         try:

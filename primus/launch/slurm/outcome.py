@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from primus.launch.failure import died_of, first_failure
 from primus.launch.slurm.record import JobFiles
+from primus.launch.slurm.states import STOPPED
 from primus.redact import redact_text
-from primus.run import RunDirectory, utc_now
+from primus.run import RunDirectory, Status, utc_now
+
+_ERROR = "Error: "
+"""How cli.py begins what it says of an error."""
 
 
 def main() -> None:
@@ -34,6 +39,8 @@ def correct(run_dir: RunDirectory, status: int) -> None:
     """Let status.json say how the run ended: node 0, which writes it, may have been stopped because another failed."""
     written = run_dir.read_status()
     failure = first_failure(run_dir.read_failures())
+    if written is None:
+        _note_refusal(run_dir, status)
     if written is None or written.exit_status == status:
         return
     if failure is None and written.state == "interrupted":
@@ -45,6 +52,23 @@ def correct(run_dir: RunDirectory, status: int) -> None:
     run_dir.write_status(
         replace(written, state="failed", exit_status=status, cause=cause, ended=written.ended or now, updated=now)
     )
+
+
+def _note_refusal(run_dir: RunDirectory, status: int) -> None:
+    """No launcher came as far as status.json: what the first node with an error has said is why, for lack of an image,
+    for instance."""
+    logs = sorted(JobFiles(run_dir.path).logs.glob("node*.log"))
+    said = [_last_error(log) for log in logs]
+    cause = next(filter(None, said), None)
+    if cause is not None and status not in STOPPED:
+        now = utc_now()
+        run_dir.write_status(Status(state="failed", exit_status=status, cause=cause, ended=now, updated=now))
+
+
+def _last_error(log: Path) -> str | None:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    return redact_text(errors[-1]) if errors else None
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ FIELDS = ("JobID", "State", "ExitCode", "Start", "End", "Partition", "NNodes", "
 _ROW = re.compile(r"\d+(?:_(?:\d+|\[[^|]*\]))?(?:\+\d+)?\|[A-Z_]+\|[^|]*\|\d+\|(?:[^|]*\|){5}")
 """How a row begins; what does not begin so goes on with the command of the row before."""
 
-_NOTHING = frozenset({"", "N/A", "n/a", "Unknown", "None", "None assigned", "(null)", "NOT_SET", "Partition_Limit", "INVALID"})
+_NOTHING = frozenset(
+    {"", "N/A", "n/a", "Unknown", "None", "None assigned", "(null)", "NOT_SET", "Partition_Limit", "INVALID"}
+)
 """How SLURM says that there is no value."""
 
 _FORGOTTEN = ("Invalid job id", "does not know")

@@ -59,3 +59,16 @@ def test_what_is_right_stays(run_dir):
     run_dir.write_status(Status(state="failed", exit_status=7, cause="mine"))
     correct(run_dir, 7)
     assert run_dir.read_status().cause == "mine"
+
+
+@pytest.mark.parametrize(("status", "state"), [(4, "failed"), (143, None)])
+def test_a_launch_that_never_began_has_the_last_error_that_a_node_has_said(run_dir, status, state):
+    logs = run_dir.path / "slurm/logs"
+    logs.mkdir()
+    (logs / "node0.log").write_text("Warning: odd\n")
+    (logs / "node1.log").write_text("Error: of an attempt before\nError: --image x: not on this machine\nmore\n")
+    correct(run_dir, status)
+    written = run_dir.read_status()
+    assert (written and (written.state, written.exit_status, written.cause)) == (
+        state and (state, 4, "--image x: not on this machine")
+    )
