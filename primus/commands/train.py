@@ -102,6 +102,9 @@ def train(
         raise typer.Exit(_tune(asked(sets=sets or ()), resources, force=tune_force, inside=inside, dry_run=dry_run))
     prepared = asked(sets=sets or (), resources=resources)
     stage = _stage(tune_stage, prepared, resources, steps=tune_iters, force=tune_force, resume=resume, inside=inside)
+    if (done := stage.done_before()) is not None:
+        print(done)
+        return
     more = stage.sets(prepared.backend)
     if more:
         prepared = asked(sets=[*(sets or ()), *more], resources=resources)

@@ -14,6 +14,10 @@ class Stage:
         """What to set in the experiment besides the user's own, as KEY=VALUE."""
         return ()
 
+    def done_before(self) -> str | None:
+        """Why there is nothing to do, in words; None when there is."""
+        return None
+
     def require(self, *, dry_run: bool) -> None:
         """Raise PrimusError when it can't be. A dry run starts no process and changes nothing."""
 

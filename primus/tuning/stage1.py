@@ -18,12 +18,14 @@ from primus.run import explained
 from primus.tuning.empty import why_empty
 from primus.tuning.installed import Installed, from_header
 from primus.tuning.place import Place
-from primus.tuning.record import inputs_of, predicted, write_record
+from primus.tuning.record import inputs_of, predicted, read_record, write_record
 from primus.tuning.shapes import Shapes, find_dumps, read_dumps, write_shapes
 from primus.tuning.table import shapes_table
 from primus.tuning.variables import NOT_FOR_DUMPING, for_dumping, overruled
 
-DEFAULT_STEPS = 5
+RESUME = "PRIMUS_TUNE_RESUME"
+"""`primus tune --stage all` sets it to 1, unless everything is to be repeated."""
+
 SUFFIX = "-gemm-shapes"
 """Of the experiment's name: a folder of its own, so that no checkpoint of the real training is met or made."""
 
@@ -51,6 +53,16 @@ class Dump(Stage):
 
     def sets(self, backend: Backend) -> tuple[str, ...]:
         return (f"exp_name={self._experiment.exp_name}{SUFFIX}", *backend.short_run(self._steps))
+
+    def done_before(self) -> str | None:
+        """Of `--stage all` only: shapes of the same experiment, dumped on as many processes, are taken as they are."""
+        record = read_record(self._place, 1) if self._environ.get(RESUME) == "1" else None
+        if record is None or not self._place.shapes.exists() or record.get("inputs") != self._inputs():
+            return None
+        return (
+            f"Stage 1 is done: {record['shapes']} shapes in {self._place.shapes}, of {record['time']}. "
+            "--fresh repeats it."
+        )
 
     def plan(self, job: Job) -> Job:
         folder = self._place.node(self._resources.node_rank)
@@ -114,15 +126,14 @@ class Dump(Stage):
             "backend": self._backend.name,
             **size,
             "steps": self._steps,
-            "inputs": stage1_inputs(self._experiment, self._resources, self._steps),
+            "inputs": self._inputs(),
             "shapes": len(shapes.uses),
             "predicted": predicted(self._backend, self._experiment, **size),
         }
 
-
-def stage1_inputs(experiment: Experiment, resources: Resources, steps: int) -> str:
-    """Equal for two runs of stage 1 that dump the same."""
-    return inputs_of(experiment, resources, steps)
+    def _inputs(self) -> str:
+        """Equal for two runs of stage 1 that dump the same."""
+        return inputs_of(self._experiment, self._resources, self._steps)
 
 
 def _doubts(shapes: Shapes, place: Place, resources: Resources) -> list[str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from primus.commands.tune.given import Wish
-from primus.commands.tune.run import kubernetes_words, slurm_words, train_words
+from primus.commands.tune.kubernetes import kubernetes_words
+from primus.commands.tune.run import slurm_words, train_words
 from primus.errors import UsageError
 from primus.tuning.shapes import read_shapes
 
@@ -45,7 +46,7 @@ def primus(tmp_path):
 
 
 def wish(**changes) -> Wish:
-    given = {"exp": "x.yaml", "options": {}, "variables": {}, "more": (), "steps": 5, "fresh": False, "dry_run": False}
+    given = {"exp": "x.yaml", "options": {}, "variables": {}, "more": (), "dry_run": False}
     return Wish(**{**given, **changes})
 
 
@@ -109,10 +110,18 @@ def test_three_jobs_are_submitted_that_wait_for_each_other(primus, tmp_path):
     assert ["--dependency=afterok:101" in jobs[1], "--dependency=afterany:102" in jobs[2]] == [True, True]
 
 
-def test_all_stages_on_kubernetes_are_refused_with_the_way_to_do_it(primus):
-    done = primus("tune", "--stage", "all", "--target", "k8s", "--exp", "llama3_8B")
-    assert done.returncode == 2
-    assert "primus k8s wait" in done.stderr
+@pytest.mark.parametrize(
+    ("create", "message"),
+    [
+        (("create",), "/output, and no --volume holds that in the pods"),
+        (("create", "--volume", "pvc:data:/elsewhere"), "Name a storage that all of them share"),
+        (("create", "--workdir", "/data/me", "--volume", "pvc:data:/data:ro"), "mounts /data with `:ro`"),
+    ],
+)
+def test_all_stages_on_a_cluster_want_a_storage_that_they_share(primus, create, message):
+    asked = ("tune", "--stage", "all", "--target", "k8s", "--exp", "llama3_8B")
+    done = primus(*asked, "--", "--context", "c", *create)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
 def test_all_stages_on_several_nodes_are_refused_where_nobody_puts_them_in_order(primus):

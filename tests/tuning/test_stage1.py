@@ -12,14 +12,13 @@ from primus.backends.prepare import prepare
 from primus.errors import MissingError, PrimusError, UsageError
 from primus.experiment.paths import shipped
 from primus.job import Job, Resources
-from primus.tuning.again import dumped_before
 from primus.tuning.choose import stage_of
 from primus.tuning.empty import why_empty
 from primus.tuning.installed import from_header
 from primus.tuning.place import Place, place_of
 from primus.tuning.record import read_record
 from primus.tuning.shapes import Shapes
-from primus.tuning.stage1 import Dump
+from primus.tuning.stage1 import RESUME, Dump
 from primus.tuning.variables import for_dumping
 
 LINE = (
@@ -34,17 +33,19 @@ def experiment(workspace: Path, *sets: str):
     return prepare("megatron/tiny_llama", sets=given, environ={"USER": "me"}).experiment
 
 
-def stage(workspace: Path, *, steps: int = 5, insists: bool = False, **resources) -> Dump:
+def stage(
+    workspace: Path, *sets: str, steps: int = 5, insists: bool = False, resumes: str = "", **resources
+) -> Dump:
     made = stage_of(
         1,
         backend=registry.get("megatron"),
-        experiment=experiment(workspace),
+        experiment=experiment(workspace, *sets),
         resources=Resources(**{"nproc_per_node": 2, **resources}),
         steps=steps,
         force=False,
         insists_on_checkpoint=insists,
         inside=None,
-        environ={},
+        environ={RESUME: resumes},
     )
     assert isinstance(made, Dump)
     return made
@@ -118,12 +119,13 @@ def test_the_same_experiment_need_not_be_dumped_again_and_another_must(tmp_path)
     begin(stage(tmp_path), tmp_path)
     dump(tmp_path)
     stage(tmp_path).finish(0)
-    size = {"nnodes": 1, "nproc_per_node": 2, "environ": {}}
-    assert dumped_before(experiment(tmp_path), steps=5, **size) is not None
-    assert dumped_before(experiment(tmp_path), steps=6, **size) is None
-    assert dumped_before(experiment(tmp_path, "seq_length=64"), steps=5, **size) is None
+    assert "Stage 1 is done: 1 shapes" in str(stage(tmp_path, resumes="1").done_before())
+    assert stage(tmp_path).done_before() is None, "on its own it is always done"
+    assert stage(tmp_path, resumes="1", steps=6).done_before() is None
+    assert stage(tmp_path, resumes="1", nproc_per_node=4).done_before() is None
+    assert stage(tmp_path, "seq_length=64", resumes="1").done_before() is None
     place(tmp_path).shapes.unlink()
-    assert dumped_before(experiment(tmp_path), steps=5, **size) is None
+    assert stage(tmp_path, resumes="1").done_before() is None
 
 
 def test_a_damaged_record_is_named_with_its_remedy(tmp_path):

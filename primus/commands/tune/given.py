@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from primus.errors import UsageError
 
 TARGETS = ("local", "slurm", "k8s")
 
@@ -60,8 +62,6 @@ class Wish:
     more: tuple[str, ...]
     """What stands after `--`."""
 
-    steps: int
-    fresh: bool
     dry_run: bool
 
 
@@ -88,3 +88,15 @@ def words(options: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
         for each in value if isinstance(value, (list, tuple)) else [value]:
             found += [names[name]] if each is True else [names[name], str(each)]
     return found
+
+
+def stage_words(wish: Wish, stage: int) -> list[str]:
+    """What every command is told that runs a stage."""
+    return ["--exp", wish.exp, "--tune-stage", str(stage), *(["--dry-run"] if wish.dry_run else [])]
+
+
+def refuse(wish: Wish, target: str, names: Sequence[str]) -> None:
+    """UsageError for options that a target decides itself."""
+    wrong = [PASSED_ON[name] for name in names if name in wish.options]
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)}: not with --target {target}, which decides that itself")

@@ -97,6 +97,7 @@ def tune(
             PRIMUS_TUNE_ITERS=train_iters if _is_given(context, "train_iters") else None,
             PRIMUS_TUNE_FORCE=1 if force else None,
             PRIMUS_TUNE_FRESH=1 if fresh else None,
+            PRIMUS_TUNE_RESUME=1 if stage == "all" and not fresh else None,
             PRIMUS_TUNE_ENGINE=engine,
             PRIMUS_TUNE_GPUS=gpus,
             PRIMUS_TUNE_TIME_LIMIT=time_limit,
@@ -105,8 +106,6 @@ def tune(
             PRIMUS_TUNE_ROCM=None if rocm is None else Path(os.path.abspath(rocm)),
         ),
         more=tuple(context.meta[MORE]),
-        steps=train_iters,
-        fresh=fresh,
         dry_run=dry_run,
     )
     raise typer.Exit(run.TARGETS[target](wish, chosen))
