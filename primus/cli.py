@@ -66,6 +66,9 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the boundary
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             _leave_full_disk(error)
+        if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:
+            print(f"Error: {error.filename}: {error.strerror}", file=sys.stderr)
+            sys.exit(ExitStatus.MISSING)
         traceback.print_exc()
         print("This is a fault of Primus, not yours. Please report it with the lines above.", file=sys.stderr)
         sys.exit(ExitStatus.FAULT)
@@ -123,6 +126,9 @@ def _explain(error: PrimusError) -> str:
 
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE})
+"""What a machine says of a file that we are right to ask for: no permission, a link in a circle, a broken disk."""
 
 app = typer.Typer(cls=_LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 

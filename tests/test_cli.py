@@ -142,6 +142,12 @@ def test_output_to_a_full_disk_is_no_fault_and_the_status_is_true(command, statu
     assert done.stderr in ("", "Error: can't write the output: No space left on device\n")
 
 
+def test_a_file_that_the_machine_refuses_is_no_fault_of_ours():
+    done = in_process(RAISE.format(error="PermissionError(13, 'Permission denied', 'output/someone')"))
+    assert done.returncode == 4
+    assert done.stderr == "Error: output/someone: Permission denied\n"
+
+
 def test_a_reader_that_goes_away_is_no_fault():
     code = RAISE.format(error="SystemExit(0)").replace("raise SystemExit(0)", "print('line\\n' * 100_000)")
     command = f'{sys.executable} -c "$CODE" | head -1; echo ${{PIPESTATUS[0]}}'

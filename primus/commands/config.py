@@ -16,7 +16,7 @@ import typer
 from primus.backends import registry
 from primus.backends.prepare import prepare, warn
 from primus.commands.completion import complete_experiment, complete_key, complete_set
-from primus.errors import ExitStatus, ExperimentError, Origin, Problem, UsageError, did_you_mean
+from primus.errors import ExitStatus, ExperimentError, MissingError, Origin, Problem, UsageError, did_you_mean
 from primus.experiment import Experiment, Schema
 from primus.experiment.paths import shown
 
@@ -211,6 +211,8 @@ def _candidates(paths: list[str]) -> tuple[list[Candidate], list[Path]]:
         if os.path.isdir(path):
             sections = {name.partition(".")[0] for name in registry.get(BARE_FRAMEWORK).schema().keys}
             inside, skipped = collect(Path(path), backends, sections)
+            if not inside and not skipped:
+                raise MissingError(f"{path}: there is no experiment or preset in this folder")
             found += inside
             others += skipped
         else:

@@ -21,6 +21,9 @@ from primus.metrics.accelerators import Accelerator, Precision
 SHOWN = 10
 """Layouts that a search shows."""
 
+_MOST = 1_000_000
+"""Accelerators: far more than any job has, and not so many that lists of them fill the memory."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
@@ -127,7 +130,9 @@ def target_of(
     rates: str | os.PathLike[str] | None,
     efficiency: float | None,
 ) -> Target:
-    """UsageError when there is no such accelerator."""
+    """UsageError when there is no such accelerator, or are not so many anywhere."""
+    if nnodes * nproc_per_node > _MOST:
+        raise UsageError(f"{nnodes:,} nodes of {nproc_per_node:,}: {_MOST:,} accelerators are the most")
     chip = None if accelerator is None else accelerator_of(accelerator)
     kind = "nvidia" if chip is not None and chip.name.startswith("NVIDIA") else "amd"
     return Target(

@@ -65,7 +65,8 @@ def accelerator_of(name: str) -> Accelerator:
     found = named(name)
     if found is None:
         names = [row.name.split(maxsplit=1)[1].removeprefix("Instinct ") for row in accelerators()]
-        hint = did_you_mean(name, names)
+        kinds = [each for each in names if name and each.lower().startswith(name.lower())]
+        hint = f" Did you mean {' or '.join(kinds)}?" if kinds else did_you_mean(name, names)
         raise UsageError(f"--accelerator {name}: unknown accelerator.{hint} Known are {', '.join(names)}.")
     return found
 

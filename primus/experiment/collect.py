@@ -44,6 +44,9 @@ def collect(
     found, others = [], []
     defaults = configs_dir() / "defaults.yaml"
     for path in _files(folder):
+        if not path.is_file():  # a link to nowhere, a pipe
+            others.append(path)
+            continue
         candidate = classify(path, frameworks)
         if candidate.kind != "experiments" or _is_experiment(path, sections):
             found.append(candidate)

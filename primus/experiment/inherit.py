@@ -161,6 +161,10 @@ def _unknown(name: str, kind: Kind, framework: str) -> str:
     what = {"experiments": "experiment", "modules": "module preset", "models": "model preset"}[kind]
     searched = frameworks(kind) if kind == "experiments" else [framework]
     names = [found for each in searched for found in shipped(kind, each)]
+    if framework and not names:
+        ships = frameworks(kind)
+        near = did_you_mean(framework, ships)
+        return f"Primus ships no {what}s for {framework}.{near} It does for {', '.join(ships)}."
     near = did_you_mean(stem(Path(name)), names)
     listed = f" Shipped: {', '.join(names)}." if names and not near else ""
     return f"no shipped {what} of that name.{near}{listed}"

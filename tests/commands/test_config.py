@@ -223,6 +223,20 @@ def test_check_of_a_missing_file_is_missing(config):
         config("check", "nope.yaml")
 
 
+def test_check_of_a_folder_without_experiments_is_no_success(here, config):
+    (here / "empty").mkdir()
+    with pytest.raises(MissingError, match="empty: there is no experiment or preset in this folder"):
+        config("check", "empty")
+
+
+def test_check_of_a_folder_passes_over_what_is_no_file(write, here, config):
+    write("good.yaml", GOOD)
+    (here / "loop.yaml").symlink_to("loop.yaml")
+    os.mkfifo(here / "pipe.yaml")
+    [line] = config("check", ".").lines
+    assert line == "1 file: no errors. Not checked, since it is no experiment: loop.yaml, pipe.yaml."
+
+
 def test_an_unknown_backend_in_a_file_is_a_problem_with_its_place(write, config):
     write("a.yaml", "modules:\n  pre_trainer:\n    framework: torchtatin\n")
     [line, _] = config("check", "a.yaml", status=3).lines

@@ -99,3 +99,18 @@ def test_a_search_needs_an_accelerator(estimate):
     done = estimate("--exp", "llama3_8B", "--search")
     assert done.returncode == 2
     assert "--search needs --accelerator" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--accelerator", "H100"], "unknown accelerator. Did you mean H100 SXM or H100 PCIe?"),
+        (["--accelerator", ""], "unknown accelerator. Known are MI250X"),
+        (["--nnodes", "99999999999"], "99,999,999,999 nodes of 8: 1,000,000 accelerators are the most"),
+        (["--efficiency", "nan"], "nan is no number"),
+    ],
+)
+def test_wrong_usage_is_said(estimate, words, said):
+    done = estimate("--exp", "megatron/llama3_8B", *words)
+    assert done.returncode == 2
+    assert said in done.stderr

@@ -131,6 +131,11 @@ def test_a_preset_of_another_framework_is_not_found(problems_of):
     assert "no shipped model preset of that name" in problem
 
 
+def test_a_preset_for_a_framework_that_has_none_names_those_that_do(problems_of):
+    [problem] = problems_of("modules: {pre_trainer: {framework: torchtatin, config: pre_trainer}}")
+    assert "Primus ships no module presets for torchtatin. Did you mean torchtitan?" in problem
+
+
 def test_a_preset_from_an_option_is_relative_to_the_working_directory(write):
     write("models/small.yaml", "layers: 2")
     write("runs/x.yaml", "modules: {pre_trainer: {framework: megatron}}")
