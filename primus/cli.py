@@ -12,12 +12,15 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+# Start-up makes many objects and hardly any garbage: looking for some at every 700th costs a tenth of its time.
+gc.set_threshold(100_000)
 
-from primus import __version__
-from primus.errors import ExitStatus, ExperimentError, PrimusError
+import typer  # noqa: E402
+from typer.core import TyperCommand, TyperGroup  # noqa: E402
+from typer.main import get_command  # noqa: E402
+
+from primus import __version__  # noqa: E402
+from primus.errors import ExitStatus, ExperimentError, PrimusError  # noqa: E402
 
 COMMANDS = {
     "train": ("primus.commands.train", "Train a model on this machine, or as one node of several."),
@@ -50,8 +53,6 @@ def run() -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit status."""
-    # Start-up makes many objects and hardly any garbage: looking for some at every 700th costs a tenth of its time.
-    gc.set_threshold(100_000)
     try:
         try:
             get_command(app)(prog_name="primus")

@@ -21,7 +21,6 @@ from primus.experiment import Experiment
 from primus.experiment.withhold import withhold
 from primus.job import Resources
 from primus.launch.care import Care
-from primus.launch.container.request import Request, container_request
 from primus.launch.devices import Accelerators, find_accelerators
 from primus.launch.ranks import chosen_ranks
 from primus.launch.stage import Stage
@@ -32,6 +31,7 @@ from primus.run import RunDirectory
 if TYPE_CHECKING:
     from primus.launch.again import Earlier
     from primus.launch.container.prepare import Preparation
+    from primus.launch.container.request import Request
     from primus.tuning.container import Inside
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -93,7 +93,7 @@ def train(
     size_limit(os.environ)  # refused here, not in each worker
     chosen = chosen_ranks(ranks, resources, os.environ)
     inside = _inside(
-        container_request(image=image, runtime=container, privileged=privileged, mounts=mounts or ()),
+        _request(image, container, privileged=privileged, mounts=mounts or []),
         accelerators,
         dry_run=dry_run,
     )
@@ -152,6 +152,15 @@ def _is_given(context: typer.Context, option: str, *, environment: bool = False)
     """Whether an option stands on the command line, or with `environment` in the variable behind it."""
     source = context.get_parameter_source(option)
     return source is not None and source.name in ("COMMANDLINE", *(["ENVIRONMENT"] if environment else []))
+
+
+def _request(image: str | None, runtime: str | None, *, privileged: bool, mounts: list[str]) -> Request | None:
+    """The container that the options ask for."""
+    if not (image or runtime or privileged or mounts):
+        return None
+    from primus.launch.container.request import container_request
+
+    return container_request(image=image, runtime=runtime, privileged=privileged, mounts=mounts)
 
 
 def _inside(request: Request | None, accelerators: Accelerators, *, dry_run: bool) -> Preparation | None:
