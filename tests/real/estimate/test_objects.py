@@ -1,11 +1,6 @@
 """Weights, gradients and optimizer state are, to the byte, those of the objects that megatron.core and torchtitan
 build, on every rank of all layouts of their tests. docs/estimate.md shows it; PRIMUS_WRITE_DOCS=1 writes it anew."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,21 +20,10 @@ def test_bytes_are_those_of_the_real_objects(backend, measure, write, tmp_path):
     write(f"### Weights, gradients, optimizer, {backend}", lines(rows))
 
 
-def test_real_processes_hold_what_the_page_says():
+def test_real_processes_hold_what_the_page_says(measure):
     """The page's sizes are of torch's fake process groups."""
     name = "Mixtral: expert 2 × data 2, weights gathered early"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    script = str(Path(__file__).with_name("objects_gloo.py"))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", script, str(rank), port, name], env=environment, stdout=subprocess.PIPE
-        )
-        for rank in range(4)
-    ]
-    real = [json.loads(each.communicate(timeout=120)[0].splitlines()[-1]) for each in ranks]
+    real = measure("objects_gloo.py", name)
     page = (Path(__file__).parents[3] / "docs/estimate.md").read_text(encoding="utf-8")
     assert f"| {name} | 4 | {' | '.join(spans([{'real': sizes} for sizes in real]))} | 0 |" in page
 
