@@ -31,6 +31,9 @@ class Examination:
     silent: Sequence[int] = ()
     """Nodes that did not answer."""
 
+    absent: Sequence[int] = ()
+    """Nodes that never came."""
+
     results: Sequence[Mapping[str, Any]] = ()
     """What the workers left."""
 
@@ -98,6 +101,14 @@ def _device(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _findings(examination: Examination) -> Iterator[Finding]:
+    for node in examination.absent:
+        yield Finding(
+            severity="error",
+            name="absent",
+            where=f"node {node}",
+            evidence="it did not come while the others waited",
+            remedy="see its output: it did not begin there, or does not reach node 0 (address, port, firewall)",
+        )
     for node in examination.silent:
         yield Finding(
             severity="error",

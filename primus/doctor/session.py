@@ -75,6 +75,7 @@ def examine(request: Request) -> dict[str, Any] | int:
     run_dir, address, link = _meet(request)
     if request.resources.node_rank:
         return _take_part(request, run_dir, address, link)
+    absent = sorted(set(range(1, request.resources.nnodes)) - link.nodes)
     clocks = ask_clocks(link) if link.nodes else {}
     facts = _host_part(request, address, clock)
     others = collect(link, "host", _PATIENCE) if link.nodes else {}
@@ -97,7 +98,8 @@ def examine(request: Request) -> dict[str, Any] | int:
             full=request.full,
             run_dir=str(run_dir.path),
             nodes=nodes,
-            silent=silent,
+            silent=[node for node in silent if node not in absent],
+            absent=absent,
             results=_each_once(results),
             workers=request.resources.world_size if reason is None else 0,
             left_out=_left_out(reason, outcome),
@@ -148,7 +150,11 @@ def _meet(request: Request) -> tuple[RunDirectory, str | None, Link]:
         return run_dir, None, Link({})
     digest = f"doctor {__version__} {request.full}"
     agreed, link = agree(
-        resources, digest=digest, decide=lambda: Agreed(run_id=run_id), timeout=request.rendezvous_timeout
+        resources,
+        digest=digest,
+        decide=lambda: Agreed(run_id=run_id),
+        timeout=request.rendezvous_timeout,
+        incomplete=True,  # a node that does not come is a finding
     )
     return RunDirectory.named(folder, agreed.run_id), address, link
 

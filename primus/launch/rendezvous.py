@@ -33,6 +33,9 @@ _LONGEST_LINE = 1 << 16
 _SPARE_FILES = 256
 """Open files of a launcher besides one connection to each node."""
 
+_LATER = 30.0
+"""Seconds that node 0 may begin to wait after another node, where it is to go on without those that do not come."""
+
 _CLOCKS_APART = 5.0
 """Seconds that a node's clock may differ before the user is warned; what brings it to us takes part of them."""
 
@@ -60,9 +63,11 @@ class Agreed:
     attempt: int = 1
 
 
-def agree(resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float) -> tuple[Agreed, Link]:
+def agree(
+    resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float, incomplete: bool = False
+) -> tuple[Agreed, Link]:
     """Meet the launchers of the other nodes, and return what node 0 decides as soon as all are there, with the
-    connections to them."""
+    connections to them. With `incomplete`, those that have come go on without the others when the time is up."""
     me = Node(
         rank=resources.node_rank,
         nnodes=resources.nnodes,
@@ -73,8 +78,9 @@ def agree(resources: Resources, *, digest: str, decide: Callable[[], Agreed], ti
     deadline = time.monotonic() + timeout
     if me.rank == 0:
         assert resources.master_port is not None
-        return _gather(me, resources.master_port, decide, deadline)
-    return _join(me, (resources.master_addr or "", resources.master_port or 0), deadline)
+        return _gather(me, resources.master_port, decide, deadline, incomplete=incomplete)
+    waits = deadline + _LATER if incomplete else deadline  # node 0 may have begun to wait later
+    return _join(me, (resources.master_addr or "", resources.master_port or 0), waits)
 
 
 @contextmanager
@@ -101,7 +107,9 @@ def _refuse(port: int, others: int, answer: dict[str, Any]) -> None:
                 _answer([connection], answer)
 
 
-def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) -> tuple[Agreed, Link]:
+def _gather(
+    me: Node, port: int, decide: Callable[[], Agreed], deadline: float, *, incomplete: bool
+) -> tuple[Agreed, Link]:
     """As node 0: wait for every other node, compare, and answer all."""
     connections: list[socket.socket] = []
     nodes = {0: me}
@@ -110,7 +118,12 @@ def _gather(me: Node, port: int, decide: Callable[[], Agreed], deadline: float) 
     try:
         with listen(port, backlog=me.nnodes) as server:
             while len(nodes) < me.nnodes:
-                connection = _accept(server, set(range(me.nnodes)) - nodes.keys(), deadline)
+                try:
+                    connection = _accept(server, set(range(me.nnodes)) - nodes.keys(), deadline)
+                except ServiceError:
+                    if not incomplete:
+                        raise
+                    break
                 node = _read_node(connection)
                 if node is None:  # a port scanner, a health check
                     connection.close()

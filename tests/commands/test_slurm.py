@@ -38,9 +38,9 @@ def desk(tmp_path):
 
 @pytest.fixture
 def submit(desk):
-    def run(*arguments, **environment):
+    def run(*arguments, exp="toy.yaml", **environment):
         given = {"PATH": f"{desk}/bin:/usr/bin:/bin", "HOME": str(desk), "USER": "me", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "primus", "slurm", "submit", "--exp", "toy.yaml", *arguments]
+        command = [sys.executable, "-m", "primus", "slurm", "submit", *(["--exp", exp] if exp else []), *arguments]
         return subprocess.run(
             command, cwd=desk / "work", env=given | environment, capture_output=True, text=True, check=False
         )
@@ -88,6 +88,60 @@ def test_wrong_usage_is_said(submit, arguments, text):
     done = submit(*arguments)
     assert text in done.stderr
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--exp", "toy.yaml"], "--doctor examines nodes and trains nothing, so it takes no --exp"),
+        (["--set", "lr=1", "--array", "lr=1,2", "--backend", "megatron"], "takes no --backend, --set, --array"),
+        (["--image", "x", "--mount", "/a", "--container", "podman"], "takes no --image, --container, --mount"),
+        (["--no-resume", "--tune-stage", "1", "--snapshot"], "takes no --snapshot, --tune-stage, --resume/--no-resume"),
+        (["--chain", "2", "--max-requeues", "1", "--save-before", "9"], "no --max-requeues, --chain, --save-before"),
+        (
+            ["--max-restarts", "1", "--stall-timeout", "9", "--grace", "3"],
+            "no --stall-timeout, --max-restarts, --grace",
+        ),
+        (["--exclude-failed-nodes", "--on-stall", "kill"], "takes no --on-stall, --exclude-failed-nodes"),
+    ],
+)
+def test_what_only_a_training_has_is_refused_with_doctor(submit, desk, arguments, text):
+    done = submit("--doctor", *arguments, exp=None)
+    assert text in done.stderr
+    assert done.returncode == 2
+    assert not (desk / "called").exists()
+
+
+def test_what_only_an_examination_has_is_refused_without_doctor(submit):
+    done = submit("--full", "--workspace", "out", "--data", "d", "--step-timeout", "9")
+    assert "--full, --workspace, --data, --step-timeout: only together with --doctor" in done.stderr
+    assert done.returncode == 2
+
+
+def test_an_examination_needs_no_experiment_and_says_what_it_does_not_use(submit, desk):
+    (desk / "site.toml").write_text('image = "registry/train:1"\nmax_requeues = 5\nsave_before = 60\n')
+    variables = {"EXP": "toy.yaml", "DOCKER_IMAGE": "x", "PRIMUS_SLURM_CONFIG": str(desk / "site.toml")}
+    done = submit("--doctor", "--nnodes", "2", "--gpus-per-node", "1", "--full", "--json", exp=None, **variables)
+    assert done.returncode == 0, done.stderr
+    assert "Warning: not used by --doctor: $EXP, $DOCKER_IMAGE" in done.stderr
+    assert f"{desk}/site.toml:1 image: the nodes are examined outside of any container" in done.stderr
+    answer = json.loads(done.stdout)
+    run = desk / "work/output/doctor/runs" / Path(answer["runs"][0]["run"]).name
+    assert (answer["runs"][0]["run"], answer["page"]) == (str(run), f"{run}/doctor/report.html")
+    called = (desk / "called").read_text().split("\0")
+    assert {"--nodes=2", "--job-name=doctor", "--no-requeue"} <= set(called)
+    assert not [word for word in called if word.startswith("--signal")]
+    assert (
+        f"doctor --workspace {desk}/work/output --full --rendezvous-timeout 120.0)"
+        in (run / "slurm/job.sh").read_text()
+    )
+    assert not (run / "slurm/experiment.yaml").exists()
+
+
+def test_an_examination_is_checked_against_the_cluster_as_well(submit):
+    done = submit("--doctor", "--partition", "old", "--nnodes", "9", exp=None)
+    assert "partition old is down" in done.stderr
+    assert done.returncode == 4
 
 
 def test_a_dry_run_changes_nothing_and_says_the_same_twice(submit, desk):

@@ -25,6 +25,11 @@ def findings(answer):
     return [(each["severity"], each["name"], each["where"]) for each in answer["findings"]]
 
 
+def test_nodes_that_did_not_come_or_not_answer_are_named():
+    answer = examined(absent=[1], silent=[2])
+    assert findings(answer) == [("error", "absent", "node 1"), ("error", "silent", "node 2")]
+
+
 @pytest.mark.parametrize(
     ("facts", "severity", "status"),
     [

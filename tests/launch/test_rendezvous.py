@@ -30,13 +30,13 @@ def close_links():
         links.pop().close()
 
 
-def node(rank, port, *, nnodes=2, digest="same", nproc=1, timeout=30.0):
+def node(rank, port, *, nnodes=2, digest="same", nproc=1, timeout=30.0, incomplete=False):
     resources = Resources(
         nnodes=nnodes, node_rank=rank, nproc_per_node=nproc, master_addr="127.0.0.1", master_port=port
     )
     try:
         decide = lambda: Agreed(run_id=f"run-of-{rank}", attempt=rank + 3)  # noqa: E731
-        agreed, link = agree(resources, digest=digest, decide=decide, timeout=timeout)
+        agreed, link = agree(resources, digest=digest, decide=decide, timeout=timeout, incomplete=incomplete)
         links.append(link)
         return agreed
     except PrimusError as error:
@@ -100,6 +100,12 @@ def test_a_node_that_never_comes_is_named(port):
     answer = node(0, port, nnodes=4, timeout=0.2)
     assert isinstance(answer, ServiceError)
     assert "node 1, 2, 3 did not come" in str(answer)
+
+
+def test_those_that_come_go_on_without_the_others_where_that_will_do(port):
+    answers = meet(*(((rank, port), {"nnodes": 3, "timeout": 0.5, "incomplete": True}) for rank in (0, 1)))
+    assert answers == [Agreed(run_id="run-of-0", attempt=3)] * 2
+    assert sorted(map(sorted, (link.nodes for link in links))) == [[0], [1]]
 
 
 def test_a_node_0_that_is_not_there_is_said(port):

@@ -23,8 +23,11 @@ TRAINING = frozenset(
 )
 """Parameters of submit() that mean something to a training only."""
 
-_EXAMINING = {"full": "--full", "workspace": "--workspace", "data": "--data", "step_timeout": "--step-timeout"}
+_EXAMINING = frozenset({"full", "workspace", "data", "step_timeout"})
 """Parameters of submit() that mean something to an examination only."""
+
+_MEETING = 120.0
+"""Seconds until a node that does not come is named; SLURM starts all of them at once."""
 
 
 def refuse_other_options(context: typer.Context) -> list[str]:
@@ -53,11 +56,15 @@ def examination(context: typer.Context) -> Examination:
     from primus.launch.slurm.examination import Examination
 
     given = context.params
+    source = context.get_parameter_source("rendezvous_timeout")
+    default = source is None or source.name.startswith("DEFAULT")
+    values = {
+        "--data": given["data"],
+        "--step-timeout": given["step_timeout"],
+        "--rendezvous-timeout": _MEETING if default else given["rendezvous_timeout"],
+    }
     words = ["--full"] if given["full"] else []
-    for name in ("data", "step_timeout", "rendezvous_timeout"):
-        source = context.get_parameter_source(name)
-        if given[name] is not None and source is not None and source.name == "COMMANDLINE":
-            words += [f"--{name.replace('_', '-')}", str(given[name])]
+    words += [word for name, value in values.items() if value is not None for word in (name, str(value))]
     return Examination(workspace=given["workspace"] or Path("output"), doctor_options=words, dry_run=given["dry_run"])
 
 

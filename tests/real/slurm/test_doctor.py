@@ -39,13 +39,21 @@ def test_a_job_examines_its_nodes_as_the_page_says(desk: Desk) -> None:
     assert "had ended already: has found errors" in desk.primus("slurm", "cancel", str(run)).stdout
 
 
-def test_a_node_that_can_not_begin_ends_the_job_with_its_own_status(desk: Desk) -> None:
+def test_a_node_that_hangs_is_named_and_not_waited_for(desk: Desk) -> None:
     (desk.folder / "setup.sh").write_text("export PYTHONPATH=$PWD/broken:$PYTHONPATH\n")
     (desk.folder / "broken").mkdir()
     (desk.folder / "broken/sitecustomize.py").write_text(
-        "import os\nif os.environ.get('SLURM_NODEID') == '1':\n    os._exit(9)\n"
+        "import os, signal, time\n"
+        "if os.environ.get('SLURM_NODEID') == '1':\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "    time.sleep(300)\n"
     )
 
-    done = desk.primus("slurm", "submit", "--doctor", "--nnodes", "2", "--setup", "setup.sh", "--wait")
+    done = desk.primus(
+        *("slurm", "submit", "--doctor", "--nnodes", "2", "--setup", "setup.sh", "--interactive"),
+        *("--rendezvous-timeout", "3"),
+    )
 
-    assert done.returncode == 9
+    assert "ERROR absent: node 1" in done.stdout, done.stderr
+    assert "Left out: the measured part: node 1 did not answer" in done.stdout
+    assert done.returncode == 20

@@ -89,7 +89,8 @@ start() {
     touch "$folder/mark-$attempt"
     next_look=$((SECONDS + silence))
     srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
-        --cpus-per-task="${SLURM_CPUS_PER_TASK:-$(fewest_cpus)}" --kill-on-bad-exit=0 --wait=60 --input=none \
+        --cpus-per-task="${SLURM_CPUS_PER_TASK:-$(fewest_cpus)}" --kill-on-bad-exit=0 --wait=60 ${examines:+--wait=0} \
+        --input=none \
         bash "$folder/job.sh" node "${train[@]}" &
     srun=$!
     while kill -0 "$srun" 2>/dev/null; do
@@ -123,16 +124,30 @@ fewest_cpus() {
     tr ',' '\n' <<<"$SLURM_JOB_CPUS_PER_NODE" | sed 's/(.*//' | sort -n | head -n 1
 }
 
+# An examination goes on without a node: that one is missing is in its report, and node 0 says when it is over.
 one_failed() {
     local found=("$folder"/failed-"$attempt"-node*)
-    [[ -e ${found[0]} ]]
+    if [[ -n $examines ]]; then
+        said_by_node_0 >/dev/null
+    else
+        [[ -e ${found[0]} ]]
+    fi
 }
 
 # The nodes that are left can't go on; they get some seconds to find that out and to say why.
 stop_the_others() {
     [[ -z ${told-} ]] || return 0
     told=yes
-    { sleep 5 && scancel --quiet --signal=TERM "$SLURM_JOB_ID.0"; } &
+    { sleep 5 && scancel --quiet --signal=TERM "$SLURM_JOB_ID.0"; do_not_wait; } &
+}
+
+# For a node that hangs, which an examination has named.
+do_not_wait() {
+    [[ -n $examines ]] || return 0
+    sleep 5
+    scancel --quiet --signal=KILL "$SLURM_JOB_ID.0"
+    sleep 5
+    kill -KILL "$srun"
 }
 
 # SLURM has sent the script a signal, before the time is up or since a user asks for it: training is to save and end.
