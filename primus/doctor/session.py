@@ -132,8 +132,8 @@ def _take_part(request: Request, run_dir: RunDirectory, address: str | None, lin
 def _meet(request: Request) -> tuple[RunDirectory, str | None, Link]:
     """The run directory that all nodes use, the address of node 0, and the connections."""
     from primus.launch.address import check_address
-    from primus.launch.attempt import choose_run_id
-    from primus.launch.rendezvous import Agreed, agree, refusal_told
+    from primus.launch.attempt import Agreed, choose_run_id
+    from primus.launch.rendezvous import agree, refusal_told
 
     folder, resources = request.workspace / "doctor", request.resources
     with refusal_told(resources):

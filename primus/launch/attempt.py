@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from primus.errors import MissingError, UsageError
@@ -12,6 +13,14 @@ from primus.run import FINAL_STATES, RUN_ID, RunDirectory, Status, explained, ne
 
 RUN_ID_VARIABLE = "PRIMUS_RUN_ID"
 """Names the run: one that exists goes on with its next attempt. A batch system sets it, so that a requeued job does."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreed:
+    """What all nodes take from node 0."""
+
+    run_id: str
+    attempt: int = 1
 
 
 def choose_run_id(environ: Mapping[str, str]) -> str:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from primus.errors import PrimusError
 from primus.job import Job
 from primus.launch.care import Care
-from primus.launch.link import Link
 from primus.launch.local import submit
 from primus.launch.record import Outcome
-from primus.launch.rendezvous import Agreed
 from primus.run import RunDirectory, State, utc_now
 
 if TYPE_CHECKING:
+    from primus.launch.attempt import Agreed
     from primus.launch.container.render import Container
+    from primus.launch.link import Link
     from primus.launch.restart import Ending
 
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Steps:
     """What `primus train` knows how to do for each attempt."""
 
-    meet: Callable[[], tuple[Agreed, Link]]
-    """Come together with the other nodes."""
+    meet: Callable[[], tuple[Agreed, Link | None]]
+    """Come together with the other nodes, when there are any."""
 
     plan: Callable[[Agreed], tuple[Job, Container | None]]
 
@@ -53,7 +53,8 @@ def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapp
         try:
             outcome = submit(job, argv=argv, environ=environ, container=container, care=care, link=link, judge=judge)
         finally:
-            link.close()
+            if link is not None:
+                link.close()
         if outcome.again is None:
             return Ended(exit_status=outcome.exit_status, run_dir=job.run_dir)
         from primus.launch.restart import Interrupted, interruptible, pause  # here, so that no first attempt waits

@@ -34,11 +34,13 @@ Judge = Callable[[Outcome], Outcome]
 class Attendant:
     """Of the workers that a Supervisor has started."""
 
-    def __init__(self, job: Job, supervisor: Supervisor, *, care: Care, link: Link, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, job: Job, supervisor: Supervisor, *, care: Care, link: Link | None, environ: Mapping[str, str]
+    ) -> None:
         self._job, self._supervisor = job, supervisor
-        self._care, self._link, self._environ = care, link, environ
+        self._care, self._link, self._environ = care, link or Link({}), environ
         self.screen = Screen(job, job.resources.node_rank, environ=environ)
-        self._guard = Guard(job, supervisor, care, link, self.screen.note)
+        self._guard = Guard(job, supervisor, care, self._link, self.screen.note)
 
     def introduce(self, argv: Sequence[str]) -> None:
         """Say what runs; `argv` is the user's command line."""

@@ -16,7 +16,6 @@ from primus.job import Job
 from primus.launch.attempt import set_aside
 from primus.launch.care import Care
 from primus.launch.kernel import KernelWatch
-from primus.launch.link import Link
 from primus.launch.record import Outcome, Record
 from primus.launch.render import command, environment, first_log
 from primus.launch.supervise import Supervisor
@@ -26,6 +25,7 @@ from primus.run import RunDirectory
 if TYPE_CHECKING:
     from primus.launch.attend import Judge
     from primus.launch.container.render import Container
+    from primus.launch.link import Link
     from primus.launch.manifest_writer import ManifestWriter
 
 _DEFAULT_CARE = Care()
@@ -42,8 +42,7 @@ def submit(
     judge: Judge = lambda outcome: outcome,
 ) -> Outcome:
     """Run the job to its end, in the container where there is one, and say how it ended. `argv` is the user's command
-    line, for the manifest; `link` leads to the launchers of the other nodes."""
-    link = link or Link({})
+    line, for the manifest; `link` leads to the launchers of the other nodes, when there are any."""
     run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
     set_aside(run_dir, job.attempt)
     run_dir.create(job.files, node=node)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -44,7 +43,7 @@ class Record:
             state="starting",
             attempt=attempt,
             attempts=earlier_attempts(run_dir) if keep else (),
-            host=socket.gethostname(),
+            host=os.uname().nodename,
             pid=os.getpid(),
             started=now,
             updated=now,

@@ -16,6 +16,7 @@ from typing import Any
 from primus.errors import MissingError, PrimusError, ServiceError, UsageError
 from primus.job import Resources
 from primus.launch.address import listen
+from primus.launch.attempt import Agreed
 from primus.launch.link import Link
 from primus.run import RUN_ID
 
@@ -53,14 +54,6 @@ class Node:
 
     clock: float = 0.0
     """Seconds since the epoch there, when this was sent."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agreed:
-    """What all nodes take from node 0."""
-
-    run_id: str
-    attempt: int = 1
 
 
 def agree(

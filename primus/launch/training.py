@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from primus.launch.attempts import Ended, Steps
     from primus.launch.container.prepare import Preparation
     from primus.launch.container.render import Container
+    from primus.launch.link import Link
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,21 +88,19 @@ class Training:
 
 def run_training(training: Training, *, argv: Sequence[str]) -> Ended:
     """Train to the end, with all attempts. `argv` is the user's command line, for the manifest."""
-    from primus.launch.address import check_address
     from primus.launch.attempt import choose_run_id
     from primus.launch.attempts import run_attempts
-    from primus.launch.rendezvous import refusal_told
     from primus.launch.sole import sole_run
 
     resources = training.resources
     os.environ.update(training.experiment.secrets)  # so that they are known as such wherever they turn up
     with ExitStack() as held:
-        with refusal_told(resources):
+        with _refusal_told(resources):
             if training.inside is None:
                 registry.require_packages(training.backend)
             else:
                 training.inside.require()
-            training = replace(training, resources=training.resources_with_network(check_address(resources)))
+            training = replace(training, resources=training.resources_with_network(_address(resources)))
             if resources.nnodes > 1:
                 from primus.launch.network import check_choices
 
@@ -114,12 +113,28 @@ def run_training(training: Training, *, argv: Sequence[str]) -> Ended:
         return replace(ended, exit_status=training.stage.finish(ended.exit_status))
 
 
+def _refusal_told(resources: Resources) -> AbstractContextManager[None]:
+    """In here, the other nodes are told what keeps this one from beginning."""
+    if resources.nnodes == 1:
+        return nullcontext()
+    from primus.launch.rendezvous import refusal_told
+
+    return refusal_told(resources)
+
+
+def _address(resources: Resources) -> str | None:
+    """The numeric address of node 0, checked, where one was given."""
+    if resources.master_addr is None and resources.master_port is None:
+        return None
+    from primus.launch.address import check_address
+
+    return check_address(resources)
+
+
 def _steps(training: Training, run_id: str) -> Steps:
     """How each launch in the run directory of node 0's run id is prepared."""
-    from primus.launch.attempt import has_begun, next_attempt, set_aside
+    from primus.launch.attempt import Agreed, has_begun, next_attempt, set_aside
     from primus.launch.attempts import Steps
-    from primus.launch.link import Link
-    from primus.launch.rendezvous import Agreed, agree
 
     resources, folder = training.resources, training.experiment.folder
 
@@ -129,9 +144,11 @@ def _steps(training: Training, run_id: str) -> Steps:
         set_aside(run_dir, attempt)
         return Agreed(run_id=run_id, attempt=attempt)
 
-    def meet() -> tuple[Agreed, Link]:
+    def meet() -> tuple[Agreed, Link | None]:
         if resources.nnodes == 1:
-            return decide(), Link({})
+            return decide(), None
+        from primus.launch.rendezvous import agree
+
         timeout = training.care.rendezvous_timeout
         return agree(resources, digest=_digest(training.experiment), decide=decide, timeout=timeout)
 

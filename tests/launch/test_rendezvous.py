@@ -10,7 +10,8 @@ import pytest
 
 from primus.errors import MissingError, PrimusError, ServiceError, UsageError
 from primus.job import Resources
-from primus.launch.rendezvous import Agreed, agree, refusal_told
+from primus.launch.attempt import Agreed
+from primus.launch.rendezvous import agree, refusal_told
 
 
 @pytest.fixture

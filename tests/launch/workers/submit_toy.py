@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from primus.job import Job, Resources
+from primus.launch.attempt import Agreed
 from primus.launch.care import Care
 from primus.launch.local import submit
-from primus.launch.rendezvous import Agreed, agree
+from primus.launch.rendezvous import agree
 
 wanted = json.loads(sys.argv[1])
 job = Job(

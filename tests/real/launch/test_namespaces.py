@@ -27,7 +27,8 @@ from primus.job import Resources
 from primus.launch.devices import Accelerators
 from primus.launch.network import find_network
 from primus.launch.address import check_address
-from primus.launch.rendezvous import Agreed, agree
+from primus.launch.attempt import Agreed
+from primus.launch.rendezvous import agree
 
 address, timeout, node = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 resources = Resources(nnodes=3, node_rank=node, master_addr=address, master_port=2222)
