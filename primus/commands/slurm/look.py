@@ -119,6 +119,7 @@ def cancel(
 ) -> None:
     """End a job, after asking its training to save; say what was saved."""
     from primus.launch.slurm.cancel import cancel
+    from primus.launch.slurm.record import JobFiles
 
     results = cancel(
         _find(job, place), os.environ, patience=timeout, tell=lambda text: print(text, file=sys.stderr, flush=True)
@@ -128,7 +129,7 @@ def cancel(
     else:
         for each in results:
             print(f"Job {each.job} {each.words}.")
-            if each.run is not None:
+            if each.run is not None and JobFiles(each.run).experiment.exists():
                 step = "" if each.step is None else f"; step {each.step} was the last one"
                 print(f"Newest checkpoint: {each.checkpoint or 'none'}{step}")
     late = [each.job for each in results if not each.ended]

@@ -131,7 +131,9 @@ def submit(
     ] = None,
     step_timeout: Annotated[
         float | None,
-        typer.Option(min=1, metavar="SECONDS", help="With --doctor: for one measurement of a worker."),
+        typer.Option(
+            min=1, callback=shared.no_nan, metavar="SECONDS", help="With --doctor: for one measurement of a worker."
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the job has ended, and leave with its status.")
