@@ -96,7 +96,7 @@ def measure(folder: Path, shapes: int, gpus: int, seconds: float) -> dict[str, f
     write(folder / "gemm_shapes.jsonl", gemms)
     work = max(gemm.m * gemm.n * gemm.k for gemm in gemms)
     os.environ |= {"BENCH_SECONDS": str(seconds), "BENCH_MOST_WORK": str(work), "BENCH_GPUS": str(gpus)}
-    os.environ |= {"BENCH_NOTED": str(folder / "noted")}
+    os.environ |= {"BENCH_NOTED": str(folder / "noted"), "PRIMUS_TUNE_LOCKS": str(folder)}
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
     outcome = run(
         TuneRequest(

@@ -148,7 +148,7 @@ def kernels() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def rocm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rocm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder like /opt/rocm with stand-ins: lib/libhipblaslt.so, lib/libamdhip64.so and bin/hipblaslt-bench."""
     install = standin("install")
     compiler = install.compiler()
@@ -157,4 +157,6 @@ def rocm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rocm")
     install.install_bench(folder)
     install.build_libraries(folder, compiler)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRIMUS_TUNE_LOCKS", str(folder))  # the fake GPUs are those of this session only
+        yield folder

@@ -33,9 +33,7 @@ def experiment(workspace: Path, *sets: str):
     return prepare("megatron/tiny_llama", sets=given, environ={"USER": "me"}).experiment
 
 
-def stage(
-    workspace: Path, *sets: str, steps: int = 5, insists: bool = False, resumes: str = "", **resources
-) -> Dump:
+def stage(workspace: Path, *sets: str, steps: int = 5, insists: bool = False, resumes: str = "", **resources) -> Dump:
     made = stage_of(
         1,
         backend=registry.get("megatron"),

@@ -43,6 +43,8 @@ TUNE_US, COMPARE_US = 10_000.0, 20_000.0
 ROUNDS = 5
 """Of default and winner in turn, each a process: with fewer the noise is not known."""
 
+_SHELL = "sh"
+
 SKIP_RATIO = "0.5"
 """Of solutions that warm up in more than twice the best one's time, none is timed: a noisy warm-up does not double."""
 
@@ -69,6 +71,11 @@ class BenchEngine:
 
     def machine(self, processes: Processes) -> Machine:
         """Runs something tiny: what the bench writes then tells build, GPUs and the form of its files."""
+        if shutil.which(_SHELL, path=self._environ.get("PATH", os.defpath)) is None:
+            raise MissingError(
+                f"no program `{_SHELL}` in PATH: comparing two kernels with {PROGRAM} takes a shell. Install one (in "
+                "the image, if this is a container), or take --engine library, which needs none"
+            )
         with tempfile.TemporaryDirectory(prefix="primus-tune-") as folder:
             log, place = Path(folder) / "help", Path(folder)
             processes.run(
@@ -200,7 +207,7 @@ class _Shape:
         """One run after another, each of one solution. A shell goes from one to the next at once, so that the GPU does
         not wait for us; it ends with the first that fails."""
         script = "\n".join(["set -e", *(f"{self._tied} {shlex.join(each)}" for each in options)])
-        run = self._execute(["sh", "-c", script], script, self._environ, doing=doing)
+        run = self._execute([_SHELL, "-c", script], script, self._environ, doing=doing)
         if not isinstance(run, Failure) and len(run.rows) != len(options):
             message = f"{PROGRAM} gave {len(run.rows)} times in {len(options)} runs while {doing}"
             return Failure(kind="no-row", message=message)

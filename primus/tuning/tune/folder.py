@@ -1,12 +1,7 @@
-"""The folder of a tuning: its files, the lock against a second tuner, and what earlier tunings left there."""
+"""The folder of a tuning: its files, and what earlier tunings left there. tuner.py has one."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,9 +10,6 @@ from primus.run import explained
 from primus.tuning.results import Results, read_results
 from primus.tuning.tune.engine import Machine
 from primus.tuning.tune.journal import stamp_of
-
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
-"""What a file system answers that can't lock."""
 
 
 class Folder:
@@ -41,33 +33,6 @@ class Folder:
     def tunable_of(self, gpu: int) -> Path:
         """PyTorch puts the GPU's number before the suffix."""
         return self.tunable.with_name(f"{self.tunable.stem}{gpu}{self.tunable.suffix}")
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder; UsageError while another tuner does. The kernel lets go when this process ends."""
-        with explained(f"can't make the folder {self.folder}"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.folder / "tune.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            self._lock(file)
-            yield
-        finally:
-            os.close(file)
-
-    def _lock(self, file: int) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = os.read(file, 64).decode(errors="replace").strip()
-            raise UsageError(
-                f"{self.folder}: another tuner is at work there (process {owner or 'unknown'}). Wait for its end, or "
-                "stop it: what it has tuned so far is kept"
-            ) from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpid()}\n".encode())
 
     def set_aside(self) -> Path | None:
         """Move what earlier tunings made into a folder of its own; where to, or None when there was nothing."""

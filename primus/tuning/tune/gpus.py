@@ -34,6 +34,14 @@ def visible_gpus(count: int, environ: Mapping[str, str]) -> list[Gpu]:
     return [Gpu(number=number, chosen=name) for number, name in enumerate(unique)]
 
 
+def physical(gpu: Gpu, environ: Mapping[str, str]) -> str:
+    """Its number or UUID among all of this machine, for one that is visible to a process with this environment."""
+    within = [name.strip() for name in environ[ROCR].split(",")] if ROCR in environ else []
+    if gpu.chosen.isdecimal() and int(gpu.chosen) < len(within):
+        return within[int(gpu.chosen)]
+    return gpu.chosen
+
+
 def how_hidden(environ: Mapping[str, str]) -> str:
     """The variables that hide GPUs, for messages; empty when none does."""
     return " ".join(f"{name}={environ[name]}" for name in (ROCR, HIP, ALIAS) if name in environ)

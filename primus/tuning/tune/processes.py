@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from primus.errors import MissingError
 from primus.lifeline import end_with_parent
 
 
@@ -55,15 +56,7 @@ class Processes:
         end = time.monotonic() + timeout
         with (
             output.open("ab") as file,
-            subprocess.Popen(
-                [*tie(), *command],
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us; and it may have processes of its own, which end with it
-                preexec_fn=None if tie() else end_with_parent,  # noqa: PLW1509 - one call of the kernel
-            ) as process,
+            _start(command, environ, file) as process,
         ):
             try:
                 self.add(process)
@@ -72,6 +65,21 @@ class Processes:
                 kill(process)
         self.check()
         return status
+
+
+def _start(command: Sequence[str], environ: Mapping[bytes, bytes], output: IO[bytes]) -> subprocess.Popen[Any]:
+    try:
+        return subprocess.Popen(
+            [*tie(), *command],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us; and it may have processes of its own, which end with it
+            preexec_fn=None if tie() else end_with_parent,  # noqa: PLW1509 - one call of the kernel
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        raise MissingError(f"can't run {command[0]}: {os.strerror(error.errno or 0)}") from error
 
 
 @cache

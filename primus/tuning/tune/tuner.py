@@ -20,6 +20,7 @@ from primus.tuning.tune.folder import Folder
 from primus.tuning.tune.gpus import Gpu
 from primus.tuning.tune.journal import Journal
 from primus.tuning.tune.keep import Decided, decide, winner_of
+from primus.tuning.tune.locks import held_folder, held_gpus
 from primus.tuning.tune.processes import Processes, StoppedError
 from primus.tuning.tune.progress import Progress
 from primus.tuning.tune.report import Facts, as_text, make_report
@@ -60,13 +61,16 @@ class Tuner:
         self._request, self._environ = request, environ
         self._folder = Folder(request.results)
         self._processes = Processes()
+        self._afterwards = Processes()
+        """For what is asked when the workers, and all of theirs, have been ended."""
+
         self._started, self._began = utc_now(), time.monotonic()
         self._messages: list[str] = []
 
     def run(self) -> Outcome:
         calls = read_calls(self._request.shapes)
         engine = pick(self._request, self._environ)
-        with self._folder.locked(), asked_to_stop(self._processes.stop) as asked:
+        with held_folder(self._folder.folder), asked_to_stop(self._stop) as asked:
             try:
                 machine = engine.machine(self._processes)
             except StoppedError:
@@ -78,10 +82,15 @@ class Tuner:
             journal = Journal(self._folder.journal, machine)
             try:
                 plan = self._plan(machine, engine, calls, journal, earlier)
-                left = self._work(plan, journal, asked)
+                with held_gpus(plan.gpus[: len(plan.todo)], self._environ, folder=self._folder.folder):
+                    left = self._work(plan, journal, asked)
                 return self._finish(plan, journal, asked, left)
             finally:
                 journal.close()
+
+    def _stop(self) -> None:
+        self._processes.stop()
+        self._afterwards.stop()
 
     def _plan(
         self, machine: Machine, engine: Engine, calls: Mapping[Gemm, int], journal: Journal, earlier: Results | None
@@ -163,7 +172,7 @@ class Tuner:
             # Those who pick kernels themselves tell problems apart that share a key.
             faster = [each for each in decided.decisions if each.state in ("kept", "shared")]
             winners = [winner_of(each, plan.machine) for each in faster]
-            also = write_also(winners, self._request, self._folder, plan.machine, self._environ)
+            also = write_also(winners, self._request, self._folder, plan.machine, self._afterwards, self._environ)
         return outcome_of(self._folder, report, [*self._messages, *also], asked, left=len(left))
 
 

@@ -40,6 +40,7 @@ class Chain:
             "ROCM_PATH": str(rocm),
             "STANDIN_FAILURES": failures,
             "PRIMUS_MODEL": "tiny",
+            "PRIMUS_TUNE_LOCKS": str(rocm),
         }
 
     def primus(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

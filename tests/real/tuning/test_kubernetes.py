@@ -28,6 +28,7 @@ class Place:
     def __init__(self, folder: Path, rocm: Path, words: list[str], volume: list[str]) -> None:
         self.folder, self._words, self._volume = folder, words, volume
         told = {"ROCM_PATH": rocm, "STANDIN_HOOK": rocm / "lib", "STANDIN_DEVICES": 2, "OMP_NUM_THREADS": 1}
+        told["PRIMUS_TUNE_LOCKS"] = rocm
         told |= {"PYTHONPATH": os.pathsep.join(map(str, (HOOK, Path(__file__).parents[3])))}
         self._told = [word for name, value in told.items() for word in ("--env", f"{name}={value}")]
 

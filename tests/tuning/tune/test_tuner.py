@@ -14,7 +14,7 @@ import pytest
 
 from primus.errors import MissingError, PrimusError, UsageError
 from primus.tuning.measure_process import ask
-from primus.tuning.tune import RESULTS_NAME
+from primus.tuning.tune import RESULTS_NAME, processes
 
 SLOW = {"STANDIN_SECONDS": "0.05"}
 
@@ -212,7 +212,7 @@ def test_a_second_tuner_on_the_same_results_is_refused(tuning, gemm):
     tuning.shapes(gemm(64))
     tuning.folder.mkdir()
     with (tuning.folder / "tune.lock").open("w") as lock:
-        lock.write("4711\n")
+        lock.write("process 4711\n")
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match=r"another tuner is at work there \(process 4711\)"):
@@ -317,6 +317,30 @@ def test_files_for_others_are_written_on_request(tuning, gemm, times, tmp_path: 
     for number in (0, 1):
         assert f"Gemm_Hipblaslt_{best}," in (tuning.folder / f"tunableop_results{number}.csv").read_text()
     assert any("TE_HIPBLASLT_ALGO_LOAD=" in message for message in outcome.messages)
+
+
+def test_a_signal_ends_the_question_to_pytorch_and_the_results_are_kept(tuning, gemm, tmp_path: Path, until):
+    tuning.shapes(gemm(320))
+    (tmp_path / "torch.py").write_text(f"import time; open({str(tmp_path / 'asked')!r}, 'w'); time.sleep(600)\n")
+    tune = tuning.start(also=["tunableop"], environ={"PYTHONPATH": str(tmp_path)})
+    until((tmp_path / "asked").exists)
+    tune.send_signal(signal.SIGTERM)
+    out, _ = tune.communicate(timeout=60)
+    assert tune.returncode == 143
+    assert "No file for PyTorch's TunableOp: it was asked to stop before" in out
+    assert len(tuning.results().rows) == 1
+
+
+def test_a_missing_shell_is_named_and_not_a_missing_folder(tuning, gemm, rocm: Path, tmp_path: Path):
+    tuning.shapes(gemm(320))
+    with pytest.raises(MissingError, match=r"no program `sh` in PATH.*--engine library"):
+        tuning.run(environ={"PATH": str(tmp_path)})
+
+
+def test_a_program_that_is_gone_is_named_and_not_a_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(processes, "tie", tuple)
+    with pytest.raises(MissingError, match="can't run /not/there: No such file"):
+        processes.Processes().run(["/not/there"], environ={}, output=tmp_path / "log", timeout=60)
 
 
 def test_a_pytorch_without_tunableop_is_said(tuning, gemm, tmp_path: Path):
