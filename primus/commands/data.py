@@ -93,7 +93,8 @@ def _describe(outcome: Outcome) -> str:
     tokens = f"{note['tokens']:,} tokens as {note['dtype']}, " if "dtype" in note else ""
     tokenizer = note["tokenizer"]
     lines.append(
-        f"{note['documents']:,} documents, {tokens}{note['text_bytes'] / 1e6:,.1f} MB of text; "
+        f"{note['documents']:,} document{'s' * (note['documents'] != 1)}, "
+        f"{tokens}{note['text_bytes'] / 1e6:,.1f} MB of text; "
         f"{tokenizer['kind']} tokenizer, vocabulary {tokenizer['vocab_size']:,}"
     )
     if note["skipped"]:

@@ -90,7 +90,8 @@ def _run(run: Run) -> dict[str, Any]:
         notes.append(f"metrics.jsonl can't be read: {series.refused}")
     if series.damaged:
         notes.append(
-            f"{series.damaged:,} lines of metrics.jsonl could not be read, as when a run is killed while writing"
+            f"{series.damaged:,} line{'s' * (series.damaged != 1)} of metrics.jsonl could not be read, "
+            "as when a run is killed while writing"
         )
     if not series.steps:
         notes.append("no step was reported")

@@ -105,6 +105,7 @@ function drawCurves(figure, chart, runs, width, log) {
   for (const each of chart.series) {
     const run = runs[each.run];
     for (const step of run.restarts) svg.append(draw("line", { class: "restart", x1: x(step), x2: x(step), y1: TOP, y2: height - BOTTOM }));
+    const drawn = (at) => typeof each.y[at] === "number" && (!log || each.y[at] > 0);
     let path = "", pen = false;
     each.x.forEach((step, index) => {
       const value = each.y[index], there = x(step);
@@ -114,7 +115,8 @@ function drawCurves(figure, chart, runs, width, log) {
       if (typeof value !== "number") {
         pen = false;
         svg.append(draw("path", { class: "odd", d: `M${there - 4} ${TOP - 4}l8 8m0-8l-8 8` }, draw("title", null, `${run.id}: ${value} at step ${step}`)));
-      } else if (!log || value > 0) {
+      } else if (drawn(index)) {
+        if (!drawn(index - 1) && !drawn(index + 1)) svg.append(draw("circle", { cx: there, cy: y(value), r: 3, style: `fill:${colour(each.run)}` })); // no line leads there
         path += `${pen ? "L" : "M"}${there.toFixed(1)} ${y(value).toFixed(1)}`;
         pen = true;
       }
@@ -125,7 +127,6 @@ function drawCurves(figure, chart, runs, width, log) {
       const means = each.middle.map((step, index) => [step, each.mean[index]]).filter(([, value]) => !log || value > 0);
       svg.append(draw("path", { class: "curve", d: "M" + means.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L"), style: `stroke:${colour(each.run)}`, "stroke-dasharray": dash(each.run) }));
     }
-    if (each.x.length === 1 && typeof each.y[0] === "number") svg.append(draw("circle", { cx: x(each.x[0]), cy: y(each.y[0]), r: 3, style: `fill:${colour(each.run)}` }));
     if (chart.name === "loss") {
       for (const event of run.events.filter((one) => one.step !== null && one.kind !== "start")) {
         const there = x(event.step);

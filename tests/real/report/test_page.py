@@ -55,6 +55,14 @@ def test_it_shows_everything_without_a_complaint_and_with_contrast(page, report,
     assert page.screenshot(tmp_path / "page.png").startswith(b"\x89PNG")
 
 
+def test_a_value_without_neighbours_is_a_dot(page, runs, tmp_path):
+    lonely = reports(5, loss=lambda step: 2.0 if step in (1, 3) else "NaN")
+    write_report([runs.make("r1", lonely)], tmp_path / "page.html")
+    page.open(tmp_path / "page.html")
+    assert page.run("document.querySelectorAll('#chart-loss svg circle').length") == 2
+    assert page.run("document.querySelectorAll('#chart-lr svg circle').length") == 0
+
+
 def test_pointer_and_keys_read_the_values(page, report):
     page.open(report)
     page.run("document.querySelector('#chart-loss svg').scrollIntoView({block: 'center'})")
