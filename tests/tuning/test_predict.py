@@ -108,7 +108,7 @@ def test_experts_are_shown_with_their_mean_number_of_tokens(tmp_path):
 
 
 def test_fp8_is_not_claimed(tmp_path):
-    assert any("fp8" in note for note in megatron(tmp_path, fp8="hybrid")[1])
+    assert any("fp8 is on and not predicted" in note for note in megatron(tmp_path, fp8="hybrid")[1])
 
 
 def shipped() -> list[tuple[Backend, Path]]:

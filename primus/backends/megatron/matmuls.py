@@ -92,7 +92,10 @@ def _notes(values: Values, layout: Layout) -> list[str]:
     if values["num_experts"]:
         notes.append("each expert is shown with the mean number of tokens; the router sends others in each step")
     if values["fp8"]:
-        notes.append("fp8 is not predicted: the products of layers in fp8 are shown in the model's own precision")
+        notes.append(
+            "fp8 is on and not predicted: layers in fp8 are shown in the model's own precision, while hipBLASLt gets "
+            "other types, scales and transposes from them. Don't tune these shapes: stage 1 dumps the real ones"
+        )
     if layout.context > 1 and values["attention_backend"] == "unfused":
         notes.append("attention over several processes is shown as if each had only its own part of the sequence")
     return notes

@@ -116,5 +116,8 @@ def _notes(settings: Settings, layout: Layout, *, grouped: bool, sparse: bool) -
     if settings["activation_checkpoint.mode"] == "memory_budget":
         notes.append("the compiler decides what is computed again: nothing is counted twice")
     if settings["model.converters"]:
-        notes.append("model.converters may change the precision of products: shown in the model's own")
+        notes.append(
+            f"model.converters ({', '.join(settings['model.converters'])}) may change the precision of products, which "
+            "are shown in the model's own. Don't tune those in fp8: stage 1 dumps the real ones"
+        )
     return notes
