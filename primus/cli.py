@@ -64,6 +64,8 @@ def main() -> NoReturn:
         sys.exit(error.status)
     except BrokenPipeError:
         leave_broken_pipe()
+    except KeyboardInterrupt:  # while a command is still being loaded; typer takes the others
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the boundary
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             _leave_full_disk(error)

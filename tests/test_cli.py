@@ -148,6 +148,20 @@ def test_a_file_that_the_machine_refuses_is_no_fault_of_ours():
     assert done.stderr == "Error: output/someone: Permission denied\n"
 
 
+def test_ctrl_c_while_a_command_is_loaded_leaves_no_traceback():
+    code = """
+import sys
+from primus import cli
+def load(name):
+    raise KeyboardInterrupt
+cli._load = load
+sys.argv = ["primus", "models"]
+cli.main()
+"""
+    done = in_process(code)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_reader_that_goes_away_is_no_fault():
     code = RAISE.format(error="SystemExit(0)").replace("raise SystemExit(0)", "print('line\\n' * 100_000)")
     command = f'{sys.executable} -c "$CODE" | head -1; echo ${{PIPESTATUS[0]}}'

@@ -13,7 +13,7 @@ _SIGNS = {"error": "ERROR", "warning": "WARNING", "note": "note"}
 VERDICTS = {
     None: "Nothing to find fault with.",
     "note": "Nothing to find fault with; the notes are for your information.",
-    "warning": "Training can run here, though not as well as it could.",
+    "warning": "No error, but there are warnings: training may not go as well here as it could.",
     "error": "Something here is broken.",
 }
 """By the worst finding."""

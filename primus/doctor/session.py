@@ -210,7 +210,7 @@ def _measure(request: Request, run_dir: RunDirectory, link: Link, clock: _Clock)
     from primus.launch.local import submit
 
     resources = request.resources
-    _say(request, f"Measuring with {resources.world_size} workers")
+    _say(request, f"Measuring with {resources.world_size} worker{'s' * (resources.world_size != 1)}")
     begin = time.monotonic()
     run_dir.create({}, node=resources.node_rank)
     job = _job(request, run_dir)
