@@ -61,9 +61,10 @@ def assert_golden(name, text):
 @pytest.mark.skipif(
     not shutil.which("shellcheck") and not os.environ.get("CI"), reason="needs shellcheck: scripts/test_packages.sh"
 )
-@pytest.mark.parametrize("name", GOLDEN)
-def test_shellcheck_finds_nothing(submission, name, tmp_path):
-    (tmp_path / "job.sh").write_text(submission(**GOLDEN[name]).script)
+@pytest.mark.parametrize("name", [*GOLDEN, "doctor"])
+def test_shellcheck_finds_nothing(submission, examination, name, tmp_path):
+    made = examination(nnodes=2, lost_timeout=300) if name == "doctor" else submission(**GOLDEN[name])
+    (tmp_path / "job.sh").write_text(made.script)
     done = subprocess.run(["shellcheck", "job.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout == ""
 
