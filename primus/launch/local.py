@@ -53,12 +53,12 @@ def submit(
     supervisor.grace = care.grace
     with supervisor:
         start(first_log(job))
+        record.running()
         from primus.launch.attend import Attendant  # here, where the workers are on their way already
 
         attendant = Attendant(job, supervisor, care=care, link=link, environ=environ)
         attendant.introduce(argv)
         manifest = _manifest(job, argv, workers, record.status.started, container)
-        record.running()
         status = attendant.watch()
         manifest.finish()
     outcome = attendant.outcome(status, container, kernel, judge)

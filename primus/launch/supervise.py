@@ -41,7 +41,7 @@ class Supervisor:
         self._handlers: dict[int, object] = {}
 
     def __enter__(self) -> Supervisor:
-        self._others = frozenset(descendants(os.getpid())) if _has_children() else frozenset()
+        self._others = frozenset(_own_descendants())
         _adopt_orphans(True)
         for number in (*STOP_SIGNALS, signal.SIGUSR1):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
@@ -118,7 +118,7 @@ class Supervisor:
     def _clear_away(self, patience: float) -> None:
         """Wait for what is left below this process, then kill it."""
         begin = time.monotonic()
-        while left := descendants(os.getpid()) - self._others:
+        while left := _own_descendants() - self._others:
             if time.monotonic() - begin >= patience:
                 for pid in left:
                     _kill_one(pid)
@@ -138,13 +138,13 @@ class Supervisor:
                     continue
 
 
-def _has_children() -> bool:
-    """Whether this process has any; saves looking at every process of the machine."""
+def _own_descendants() -> set[int]:
+    """Everything below this process. Where it has no child, not every process of the machine is looked at."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return False
-    return True
+        return set()
+    return descendants(os.getpid())
 
 
 def _adopt_orphans(on: bool) -> None:
