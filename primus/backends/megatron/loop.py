@@ -18,7 +18,7 @@ from primus.backends.megatron.expert_load import watch_experts
 from primus.backends.megatron.forward import Losses, forward_backward
 from primus.backends.megatron.model import count_parameters, padded_vocabulary
 from primus.backends.megatron.optimizer import Step, loss_scale, take_step
-from primus.backends.megatron.resume import start_from
+from primus.backends.megatron.resume import brings_weights, start_from
 from primus.backends.megatron.state import assemble
 from primus.backends.megatron.tokenizer import tokenizer_of, vocabulary_size
 from primus.backends.worker import Worker
@@ -47,12 +47,14 @@ class Loop:
         settings = arguments.settings
         tokenizer = tokenizer_of(settings, worker)
         vocabulary = vocabulary_size(settings.tokenizer_type, settings.vocab_size, tokenizer)
-        self._training = assemble(arguments, vocabulary, self._device)
+        folder = checkpoint_folder.of(worker.experiment)
+        draw = not brings_weights(folder, settings, worker.resume)
+        self._training = assemble(arguments, vocabulary, self._device, draw=draw)
         self._progress = self._training.progress
         self._reports = worker.rank == arguments.layout.reporting_rank
         self._describe_model()
         self._expert_load = watch_experts(self._training)
-        self._checkpoints = Checkpoints(checkpoint_folder.of(worker.experiment), self._training)
+        self._checkpoints = Checkpoints(folder, self._training)
         self._say(start_from(self._checkpoints, self._training, worker.resume, worker.run_dir.id))
         cache = worker.experiment.folder / "data-cache"
         self._data = data.build_datasets(

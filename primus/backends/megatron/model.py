@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,24 +20,59 @@ from megatron.core.models.gpt.gpt_layer_specs import (
 from megatron.core.transformer.module import Float16Module, param_is_not_shared
 
 from primus.backends.megatron.arguments import Arguments
+from primus.backends.megatron.meta import MetaModel, hold_places
 
 
-def build_model(arguments: Arguments, vocabulary: int, device: torch.device) -> list[Any]:
-    """This process' part of the model: one chunk, or one for each virtual pipeline stage."""
+def build_model(arguments: Arguments, vocabulary: int, device: torch.device, *, draw: bool = True) -> list[Any]:
+    """This process' part of the model: one chunk, or one for each virtual pipeline stage.
+
+    Without `draw` the weights of a model that started on the meta device stay undefined, for a checkpoint to fill.
+    """
     config = arguments.transformer
     padded = padded_vocabulary(vocabulary, arguments)
     stages = config.virtual_pipeline_model_parallel_size
-    chunks = [_chunk(arguments, padded, stage) for stage in (range(stages) if stages else (None,))]
+    builders = [partial(_chunk, arguments, padded, stage) for stage in (range(stages) if stages else (None,))]
+    if arguments.settings.init_model_with_meta_device:
+        return _build_on_meta(arguments, builders, device, draw=draw)
+    return _distribute(arguments, _prepare(arguments, [build().to(device) for build in builders]))
+
+
+def _build_on_meta(
+    arguments: Arguments, builders: Sequence[Callable[[], GPTModel]], device: torch.device, *, draw: bool
+) -> list[Any]:
+    models = [MetaModel(build, arguments.transformer, device) for build in builders]
+    chunks = _prepare(arguments, [model.module for model in models])
     for chunk in chunks:
-        for parameter in chunk.parameters():
-            tensor_parallel.set_defaults_if_not_set_tensor_model_parallel_attributes(parameter)
-        chunk.to(device)
-    if config.bf16 or config.fp16:
-        chunks = [Float16Module(config, chunk) for chunk in chunks]
+        hold_places(chunk, device)
+    in_buffers = arguments.ddp.use_distributed_optimizer  # else those of the gradients need not be there meanwhile
+    if not in_buffers:
+        _fill(models, draw=draw)
+    chunks = _distribute(arguments, chunks)
+    if in_buffers:
+        _fill(models, draw=draw)
+    return chunks
+
+
+def _fill(models: list[MetaModel], *, draw: bool) -> None:
+    for model in models:
+        model.fill(draw=draw)
+
+
+def _prepare(arguments: Arguments, chunks: list[Any]) -> list[Any]:
+    """Every weight has megatron's marks and the type that it is computed with."""
+    config = arguments.transformer
+    for parameter in (parameter for chunk in chunks for parameter in chunk.parameters()):
+        tensor_parallel.set_defaults_if_not_set_tensor_model_parallel_attributes(parameter)
+    return [Float16Module(config, chunk) for chunk in chunks] if config.bf16 or config.fp16 else chunks
+
+
+def _distribute(arguments: Arguments, chunks: list[Any]) -> list[Any]:
     early_gather = arguments.optimizer.overlap_param_gather_with_optimizer_step
     return [
         # The first chunk is the last of the backward pass: only its buckets can hide behind computation.
-        DistributedDataParallel(config, arguments.ddp, chunk, disable_bucketing=index > 0 or early_gather)
+        DistributedDataParallel(
+            arguments.transformer, arguments.ddp, chunk, disable_bucketing=index > 0 or early_gather
+        )
         for index, chunk in enumerate(chunks)
     ]
 

@@ -12,9 +12,16 @@ from primus.backends.base import Resume
 from primus.backends.megatron.architecture import architecture_of, differences, optimizer_facts
 from primus.backends.megatron.checkpoint import Checkpoints
 from primus.backends.megatron.checkpoint_folder import CheckpointFolder
+from primus.backends.megatron.settings import TrainingSettings
 from primus.backends.megatron.state import Training
 from primus.backends.megatron.topology import broadcast_text
 from primus.errors import ExperimentError, MissingError, Problem
+
+
+def brings_weights(folder: CheckpointFolder, settings: TrainingSettings, resume: Resume) -> bool:
+    """Whether start_from() loads a checkpoint, or fails."""
+    found = resume != "never" and (folder.newest() is not None or resume == "require" or settings.load is not None)
+    return broadcast_text("yes" if found else None) is not None
 
 
 def start_from(checkpoints: Checkpoints, training: Training, resume: Resume, run_id: str) -> str:

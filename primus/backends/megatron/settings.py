@@ -88,6 +88,9 @@ class ModelSettings:
     init_method_xavier_uniform: bool = False
     """Xavier-uniform initial weights instead of a normal distribution."""
 
+    init_model_with_meta_device: bool = False
+    """Build the model without memory for its weights, draw them where they stay, and none that a checkpoint brings."""
+
     fp16_lm_cross_entropy: bool = False
     """Compute the loss from half-precision logits; needs fp16."""
 

@@ -42,9 +42,12 @@ class Training:
     progress: Progress = field(default_factory=Progress)
 
 
-def assemble(arguments: Arguments, vocabulary: int, device: torch.device) -> Training:
-    """Build model, optimizer and schedule, and tie them together as megatron's schedules expect it."""
-    chunks = build_model(arguments, vocabulary, device)
+def assemble(arguments: Arguments, vocabulary: int, device: torch.device, *, draw: bool = True) -> Training:
+    """Build model, optimizer and schedule, and tie them together as megatron's schedules expect it.
+
+    `draw` false: a checkpoint brings the weights.
+    """
+    chunks = build_model(arguments, vocabulary, device, draw=draw)
     for chunk in chunks:
         chunk.train()
     optimizer = build_optimizer(arguments, chunks)

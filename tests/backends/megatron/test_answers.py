@@ -122,11 +122,8 @@ def test_what_is_said_to_a_key(problems: Callable[[str], list[Problem]], line: s
     assert [problem.severity for problem in problems(line)] == expected
 
 
-def test_meta_device_start_is_refused_with_what_replaces_it(problems: Callable[[str], list[Problem]]) -> None:
-    (problem,) = problems("init_model_with_meta_device: true")
-    assert problem.severity == "error"
-    assert problem.message.startswith("For Megatron's FSDP only.")
-    assert "on the CPU with use_cpu_initialization; perform_initialization: false draws none" in problem.message
+def test_a_model_may_start_on_the_meta_device(problems: Callable[[str], list[Problem]]) -> None:
+    assert problems("init_model_with_meta_device: true") == []
 
 
 @pytest.mark.parametrize("line", ["lora: {enabled: true, dim: 16}", "lora: {enabled: true}"])

@@ -61,6 +61,22 @@ PRECISION = (
         when=lambda f: f.fp8_param_gather and not f.use_distributed_optimizer,
         say="fp8_param_gather needs use_distributed_optimizer: true.",
     ),
+    Rule(  # silent: the norm of the gradient leaves weights out, and clipping follows it
+        keys=("perform_initialization", "tensor_model_parallel_size"),
+        when=lambda f: not f.perform_initialization and f.tensor_model_parallel_size > 1,
+        say="with perform_initialization: false megatron.core does not mark which weights are divided among "
+        "tensor parallel processes: set it to true; init_model_with_meta_device: true draws none in vain.",
+    ),
+    Rule(
+        keys=("init_model_with_meta_device", "fp8_param_gather"),
+        when=lambda f: f.init_model_with_meta_device and f.fp8_param_gather,
+        say="init_model_with_meta_device can't draw weights that are kept in fp8: set fp8_param_gather: false.",
+    ),
+    Rule(
+        keys=("init_model_with_meta_device", "fp4_param"),
+        when=lambda f: f.init_model_with_meta_device and f.fp4_param,
+        say="init_model_with_meta_device can't draw weights that are kept in fp4: set fp4_param: false.",
+    ),
     Rule(
         keys=("fp4_param", "fp4"),
         when=lambda f: f.fp4_param and f.fp4 is None,

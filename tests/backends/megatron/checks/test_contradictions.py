@@ -240,6 +240,21 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({**DISTRIBUTED, "fp8_param_gather": True}, "fp8_param_gather", "needs fp8"),
     ({"fp8": "hybrid", "fp8_param_gather": True}, "fp8_param_gather", "use_distributed_optimizer: true"),
     ({"fp4_param": True}, "fp4_param", "needs fp4"),
+    (
+        {**DISTRIBUTED, "fp8": "hybrid", "fp8_param_gather": True, "init_model_with_meta_device": True},
+        "init_model_with_meta_device",
+        "set fp8_param_gather: false",
+    ),
+    (
+        {"perform_initialization": False, "tensor_model_parallel_size": 2},
+        "perform_initialization",
+        "which weights are divided",
+    ),
+    (
+        {"fp4": "e2m1", "fp4_param": True, "init_model_with_meta_device": True},
+        "init_model_with_meta_device",
+        "set fp4_param: false",
+    ),
     ({"reuse_grad_buf_for_mxfp8_param_ag": True}, "reuse_grad_buf_for_mxfp8_param_ag", "fp8_recipe: mxfp8"),
     ({"fp8": "e4m3", "fp8_recipe": "custom"}, "fp8_recipe", "needs fp8_quantizer_factory"),
     ({"fp4": "e2m1", "fp4_recipe": "custom"}, "fp4_recipe", "needs fp4_quantizer_factory"),
