@@ -20,7 +20,7 @@ from primus.tuning.inside import ANSWER, REQUEST, as_json, as_outcome
 from primus.tuning.measure_process import Failure
 from primus.tuning.place import Place
 from primus.tuning.tune.request import Outcome, TuneRequest
-from primus.tuning.variables import LOG_FILE, LOG_LEVEL, LOG_MASK, NOT_WITH_A_FILE, for_use
+from primus.tuning.variables import NOT_FOR_QUESTIONS, for_use
 
 _INTERVAL = 0.2
 """Seconds between two looks at what it prints."""
@@ -62,10 +62,7 @@ class Inside:
             resources=Resources(accelerator=self._accelerator),
             run_dir=run_dir.path,
             environment=for_use(self._place.results) if with_file else (),
-            without={
-                **NOT_WITH_A_FILE,
-                **dict.fromkeys((LOG_LEVEL, LOG_MASK, LOG_FILE), ""),
-            },
+            without=dict(NOT_FOR_QUESTIONS),
         )
         run_dir.create({REQUEST: json.dumps(dict(request))})
         log = run_dir.agent_log(0)

@@ -17,6 +17,10 @@ from primus.tuning.gemm import Gemm, Generation, OverrideKey
 
 VERSION = "Git Version: "
 
+_READERS: tuple[tuple[int, Generation], ...] = ((100_000, "G2"), (1_100, "G1"))
+"""The file that a library of at least this version reads. Readers of 2026 take that of G2, too, and what they have
+beyond it, names of kernels, is not to be had through the C interface."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Winner:
@@ -82,6 +86,11 @@ def read_results(path: Path) -> Results:
     if unfinished.strip():
         _report(results, len(lines) + 1, "the file ends in the middle of this line; it is left out")
     return results
+
+
+def reader_of(version: int) -> Generation | None:
+    """The form of the file that a library of this version reads; None for one that reads none."""
+    return next((reader for since, reader in _READERS if version >= since), None)
 
 
 def unread_because(row: Row, generation: Generation) -> str | None:

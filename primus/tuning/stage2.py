@@ -38,10 +38,13 @@ def tune_node(
         )
     for warning in refuse_other_model(place, backend, experiment, force=force):
         print(f"Warning: stage 2: {warning}", file=sys.stderr)
-    outcome = tune(tune_request(place, environ))
+    request = tune_request(place, environ)
+    outcome = tune(request)
     for message in outcome.messages:
         print(message)
-    write_record(place, 2, {"experiment": experiment.exp_name, **_counts(outcome)})
+    write_record(
+        place, 2, {"experiment": experiment.exp_name, "max_workspace": request.max_workspace, **_counts(outcome)}
+    )
     return outcome.status
 
 

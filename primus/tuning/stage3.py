@@ -23,7 +23,7 @@ from primus.tuning.record import read_record, refuse_other_model
 from primus.tuning.shapes import Shapes, read_shapes
 from primus.tuning.tune.request import DEFAULT_WORKSPACE
 from primus.tuning.use import Ask, FileCheck, Proof, as_facts, check_file, probe
-from primus.tuning.variables import LOG_FILE, LOG_LEVEL, LOG_MASK, NOT_WITH_A_FILE, for_use, overruled
+from primus.tuning.variables import NOT_FOR_QUESTIONS, NOT_WITH_A_FILE, for_use, overruled
 
 
 class Use(Stage):
@@ -91,7 +91,8 @@ class Use(Stage):
 
     def _prove(self, shapes: Shapes | None, library: Installed | Failure | None) -> Proof:
         version = library.version if isinstance(library, Installed) else None
-        return probe(self._place.results, shapes, self._ask, version=version, max_workspace=DEFAULT_WORKSPACE)
+        limit = (read_record(self._place, 2) or {}).get("max_workspace", DEFAULT_WORKSPACE)
+        return probe(self._place.results, shapes, self._ask, version=version, max_workspace=limit)
 
     def _ask_here(self, request: Mapping[str, Any]) -> dict[str, Any] | Failure:
         return ask(request, timeout=ASKING_SECONDS, environ=as_in_training(self._place, self._environ))
@@ -113,8 +114,7 @@ class Use(Stage):
 
 def as_in_training(place: Place, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment in which the library is asked: with the file, without what would hinder it, and silent."""
-    hidden = {*NOT_WITH_A_FILE, LOG_LEVEL, LOG_MASK, LOG_FILE}
-    kept = {name: value for name, value in environ.items() if name not in hidden}
+    kept = {name: value for name, value in environ.items() if name not in NOT_FOR_QUESTIONS}
     return kept | {OVERRIDE_FILE: os.fspath(place.results)}
 
 

@@ -12,7 +12,7 @@ from primus.tuning.columns import Row
 from primus.tuning.gemm import Gemm, Generation, OverrideKey
 from primus.tuning.installed import Installed
 from primus.tuning.measure_process import Failure
-from primus.tuning.results import read_results, unread_because
+from primus.tuning.results import read_results, reader_of, unread_because
 from primus.tuning.shapes import Shapes
 
 Ask = Callable[[Mapping[str, Any]], "dict[str, Any] | Failure"]
@@ -74,8 +74,8 @@ class Proof:
 
 
 def generation_of(version: int | None) -> Generation:
-    """The reader of a library; G2 where nothing is known, which those of 2026 understand, too."""
-    return "G1" if version is not None and version < 100000 else "G2"
+    """The reader of a library, of the oldest for one that has none; G2 where nothing is known."""
+    return "G2" if version is None else reader_of(version) or "G1"
 
 
 def check_file(path: Path, shapes: Shapes | None, library: Installed | None) -> FileCheck:
@@ -128,6 +128,10 @@ def _compare_build(check: FileCheck, library: Installed | None) -> None:
     if library is None:
         check.warnings.append("the build of hipBLASLt is not known here, so that it is not compared with the file's")
         return
+    if library.version is not None and reader_of(library.version) is None:
+        check.refusals.append(
+            f"this hipBLASLt (version {library.version}, {library.source}) reads no tuning file: that takes ROCm 6.4"
+        )
     if check.revision and check.revision != library.revision:
         check.refusals.append(
             f"{check.file} was made with hipBLASLt build {check.revision}, installed is {library.revision} "

@@ -55,6 +55,12 @@ NOT_WITH_A_FILE: Mapping[str, str] = {
 }
 """What stage 3 takes away."""
 
+NOT_FOR_QUESTIONS: Mapping[str, str] = {
+    **NOT_WITH_A_FILE,
+    **dict.fromkeys((LOG_LEVEL, LOG_MASK, LOG_FILE), "the library shall answer, and log nothing"),
+}
+"""What a process does not have that asks the library, or tunes with it."""
+
 
 def for_dumping(folder: Path, *, version: int | None) -> tuple[Variable, ...]:
     """What makes every process write a file of its own into `folder`. `version` is the library's, where it is known."""

@@ -6,9 +6,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 from primus.commands.tune.call import call, command_of
 from primus.commands.tune.given import PASSED_ON, Wish, refuse, stage_words, words
@@ -68,36 +67,40 @@ def _parts(wish: Wish) -> tuple[Sequence[str], Sequence[str]]:
 def _connection(wish: Wish) -> list[str]:
     """Where the workloads are, for the commands that look at them. UsageError when the stages would not meet there."""
     group, own = _parts(wish)
-    where, created = _read("k8s", group), _read("create", own)
-    if not any(where.get(name) for name in ("kube_context", "kubeconfig", "in_cluster")):
+    if not any(word.partition("=")[0] in ("--context", "--kubeconfig", "--in-cluster") for word in group):
         return [*group]  # a Primus-SaFE server mounts the storage of its workspaces itself
-    _require_storage(wish, created)
-    if created.get("workspace") and not where.get("namespace"):
-        return [*group, "--namespace", created["workspace"]]
-    return [*group]
+    _require_storage(wish, own)
+    namespace = _values(own, "--workspace")[-1:] if not _values(group, "--namespace", "-n") else []
+    return [*group, *(word for name in namespace for word in ("--namespace", name))]
 
 
-def _read(name: str, given: Sequence[str]) -> Mapping[str, Any]:
-    """Options of `primus k8s` or `primus k8s create`, by the names of their parameters."""
-    import typer
+def _values(given: Sequence[str], *names: str) -> list[str]:
+    """What an option is given, as `--name value` or `--name=value`, before the words for `primus train`."""
+    found = []
+    waiting = False
+    for word in given:
+        name, sign, value = word.partition("=")
+        if waiting:
+            found.append(word)
+            waiting = False
+        elif word == "--":
+            break
+        elif name in names and sign:
+            found.append(value)
+        else:
+            waiting = word in names
+    return found
 
-    from primus.commands.k8s import app
 
-    group: Any = typer.main.get_command(app)
-    command = group if name == "k8s" else group.commands[name]
-    context = command.context_class(command, info_name=name)
-    values, _, _ = command.make_parser(context).parse_args(list(given))
-    return dict(values)
-
-
-def _require_storage(wish: Wish, created: Mapping[str, Any]) -> None:
+def _require_storage(wish: Wish, own: Sequence[str]) -> None:
     """A pod's own disk goes with it: what one stage leaves for the next must lie on a volume."""
     from primus.experiment import load
     from primus.launch.k8s.native.options import parse_volume
 
     experiment = load(wish.exp, sets=wish.options.get("sets", ()), framework=wish.options.get("backend"))
-    folder = PurePosixPath(os.path.normpath(os.path.join(created.get("workdir") or os.getcwd(), experiment.workspace)))
-    volumes = [parse_volume(each) for each in created.get("volume") or ()]
+    inside = (_values(own, "--workdir") or [os.getcwd()])[-1]
+    folder = PurePosixPath(os.path.normpath(os.path.join(inside, experiment.workspace)))
+    volumes = [parse_volume(each) for each in _values(own, "--volume")]
     holding = [each for each in volumes if folder.is_relative_to(each.path)]
     if not holding:
         raise UsageError(

@@ -8,22 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from primus.errors import MissingError
-from primus.tuning.gemm import Gemm, Generation
+from primus.tuning.gemm import Gemm
 from primus.tuning.hip_find import find_library
 from primus.tuning.measure import Settings
 from primus.tuning.measure_problem import UnsupportedProblemError, check
 from primus.tuning.measure_process import Failure, ask, measure_in_child
 from primus.tuning.measure_times import Comparison, Times
+from primus.tuning.results import reader_of
 from primus.tuning.tune.engine import KINDS, Found, Machine, Task, clean
 from primus.tuning.tune.gpus import Gpu, how_hidden, visible_gpus
 from primus.tuning.tune.processes import Processes
 
 DESCRIBE_SECONDS = 300.0
 """The first start on a machine may load gigabytes of kernels."""
-
-READERS: tuple[tuple[int, Generation], ...] = ((100_000, "G2"), (1_100, "G1"))
-"""The file that a library of at least this version reads. Readers of 2026 take that of G2, too, and what they have
-beyond it, names of kernels, is not to be had through the C interface."""
 
 FIRST_LOOK_SHARE = 3
 """The first look at all solutions takes at most such a part of a shape's time."""
@@ -45,7 +42,7 @@ class LibraryEngine:
             hidden = how_hidden(environ)
             raise MissingError(f"hipBLASLt can't be used here{f' with {hidden}' if hidden else ''}: {answer.message}")
         version, first = answer["version"], answer["devices"][0]
-        generation = next((reader for since, reader in READERS if version >= since), None)
+        generation = reader_of(version)
         if generation is None:
             raise MissingError(f"this hipBLASLt (version {version}) reads no tuning file: that takes ROCm 6.4 or newer")
         return Machine(

@@ -14,6 +14,7 @@ _MOST_NAMED = 10
 """Shapes of each kind that are named; all are in the report."""
 
 _ALL = 0.9995
+"""The share that is shown as 100.0 %."""
 
 WORDS = {
     "kept": "faster",
@@ -62,7 +63,7 @@ def gain_line(report: Mapping[str, Any]) -> str:
     if not total["default_us"]:
         return "No shape was measured."
     measured = (
-        "" if total["measured_flops"] > 0.9995 else f", measured for {total['measured_flops']:.1%} of the operations"
+        "" if total["measured_flops"] > _ALL else f", measured for {total['measured_flops']:.1%} of the operations"
     )
     return f"Expected: {total['saved']:.1%} less time in GEMMs ({total['gain']:+.1%}), by calls{measured}"
 

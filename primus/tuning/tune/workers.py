@@ -14,6 +14,7 @@ from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from primus.tuning.gemm import Gemm
 from primus.tuning.measure_process import Failure
@@ -113,8 +114,7 @@ class Workers:
         log = work.folder.logs / log_name(gemm, problem)
         with log.open("a") as file:
             file.write(f"# {gemm.title} on GPU {gpu.number}: {problem}\n")
-        limits = {name: getattr(work.request, name) for name in ("time_limit", "max_workspace")}
-        task = Task(gemm=gemm, gpu=gpu, folder=folder, log=log, **limits)
+        task = Task(gemm=gemm, gpu=gpu, folder=folder, log=log, **self._limits())
         return work.engine.tune(task, work.processes)
 
     def _is_lost(self, failure: Failure, gpu: Gpu, folder: Path) -> bool:
@@ -128,13 +128,17 @@ class Workers:
             return self._failed_before[gemm] == 1
 
     def _record(self, gemm: Gemm, gpu: Gpu, answer: Found | Failure, seconds: float) -> None:
-        limits = {name: getattr(self._work.request, name) for name in ("time_limit", "max_workspace")}
         calls = self._work.calls[gemm]
-        entry = Entry(gemm=gemm, answer=answer, calls=calls, seconds=round(seconds, 3), gpu=gpu.number, **limits)
+        entry = Entry(
+            gemm=gemm, answer=answer, calls=calls, seconds=round(seconds, 3), gpu=gpu.number, **self._limits()
+        )
         self._work.journal.add(entry)
         with self._lock:
             self.recorded.add(gemm)
         self._work.told(entry)
+
+    def _limits(self) -> dict[str, Any]:
+        return {name: getattr(self._work.request, name) for name in ("time_limit", "max_workspace")}
 
     def _leave(self, lost: Lost) -> None:
         with self._lock:
