@@ -34,6 +34,7 @@ AIM = 0.1
 
 def main() -> None:
     options = parse()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where Primus is installed: the first round compiles
     sys.path.insert(0, str(TESTS))
     from test_container import Podman  # the image of the tests
 

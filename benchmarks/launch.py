@@ -51,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where Primus is installed: the first round compiles
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "launch.yaml").write_text(EXPERIMENT)
