@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from primus.commands.tune.given import Wish
-from primus.commands.tune.kubernetes import kubernetes_words
+from primus.commands.tune.kubernetes import connection, kubernetes_words
 from primus.commands.tune.run import slurm_words, train_words
 from primus.errors import UsageError
 from primus.tuning.shapes import read_shapes
@@ -122,6 +122,13 @@ def test_all_stages_on_a_cluster_want_a_storage_that_they_share(primus, create, 
     asked = ("tune", "--stage", "all", "--target", "k8s", "--exp", "llama3_8B")
     done = primus(*asked, "--", "--context", "c", *create)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+def test_whoever_waits_for_a_stage_looks_where_it_was_created():
+    create = ("create", "--workspace=team", "--volume", "pvc:data:/", "--", "--workspace", "no")
+    asked = wish(exp="llama3_8B", more=("--context", "c", *create))
+    assert connection(asked) == ["--context", "c", "--namespace", "team"]
+    assert connection(wish(more=("--url", "u", "create", "--workspace", "team"))) == ["--url", "u"]
 
 
 def test_all_stages_on_several_nodes_are_refused_where_nobody_puts_them_in_order(primus):

@@ -19,7 +19,7 @@ def on_kubernetes(wish: Wish, stages: Sequence[int]) -> int:
     if len(stages) == 1 or wish.dry_run:
         statuses = (call(["k8s", *kubernetes_words(wish, stage)], {}) for stage in stages)
         return next((status for status in statuses if status), 0)
-    connection = _connection(wish)
+    where = connection(wish)
     ended = 0
     for stage in stages:
         argv = ["k8s", *kubernetes_words(wish, stage, "--output", "id")]
@@ -29,7 +29,7 @@ def on_kubernetes(wish: Wish, stages: Sequence[int]) -> int:
             return made.returncode
         id = made.stdout.strip()
         print(f"Stage {stage}: workload {id}", flush=True)
-        status = call(["k8s", *connection, "wait", "--workload-id", id], {})
+        status = call(["k8s", *where, "wait", "--workload-id", id], {})
         if status not in (0, ExitStatus.PARTIAL):  # of some shapes only: what was tuned can be used
             print(
                 f"Stage {stage}: status {status} while waiting for workload {id}; `primus k8s get --workload-id {id}` "
@@ -64,7 +64,7 @@ def _parts(wish: Wish) -> tuple[Sequence[str], Sequence[str]]:
     return wish.more[:at], wish.more[at + 1 :]
 
 
-def _connection(wish: Wish) -> list[str]:
+def connection(wish: Wish) -> list[str]:
     """Where the workloads are, for the commands that look at them. UsageError when the stages would not meet there."""
     group, own = _parts(wish)
     if not any(word.partition("=")[0] in ("--context", "--kubeconfig", "--in-cluster") for word in group):
