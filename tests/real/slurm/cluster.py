@@ -36,12 +36,10 @@ def why_not() -> str | None:
 
 
 class Cluster:
-    """Starts when it is made. `root` is an empty folder with a short path: a socket goes there. Clusters whose jobs
-    train side by side need numbers of jobs that differ: ports come from them."""
+    """Starts when it is made. `root` is an empty folder with a short path: a socket goes there."""
 
-    def __init__(self, root: Path, *, nodes: int = 4, first_job: int = 1) -> None:
+    def __init__(self, root: Path, *, nodes: int = 4) -> None:
         self.root = root
-        self.first_job = first_job
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.environment = {"SLURM_CONF": str(root / "etc/slurm.conf")}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -167,7 +165,6 @@ class Cluster:
             for number, node in enumerate(self.nodes, 1)
         )
         values = {"PORT": port, "USER": getpass.getuser(), "ROOT": self.root, "NODES": "\n".join(nodes)}
-        values["FIRST"] = self.first_job
         text = TEMPLATE.read_text()
         for name, value in values.items():
             text = text.replace(f"@{name}@", str(value))

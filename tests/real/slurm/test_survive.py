@@ -1,18 +1,14 @@
-"""What a job survives on a real cluster: lost nodes and daemons, other jobs' sake, the end of its time. Most of that is
-waiting, so all jobs wait at the same time, each on a cluster of its own."""
+"""What a job survives on a real cluster: lost nodes and daemons, other jobs' sake, the end of its time."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster
 from conftest import Desk, read, sets
 
 from primus.launch.supervise import descendants
@@ -21,38 +17,6 @@ pytestmark = pytest.mark.real
 
 LONG = sets(steps=30, step_seconds=0.15)
 """A toy training of five seconds."""
-
-Story = Callable[[Desk], None]
-Told = dict[str, Future[None]]
-
-
-@pytest.fixture(scope="module")
-def told(slurm: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    """The stories of the tests that were asked for, all begun. `slurm` says why there may be no cluster."""
-    wanted = [item.obj.story for item in request.session.items if hasattr(getattr(item, "obj", None), "story")]
-    clusters: list[Cluster] = []
-    try:
-        for number, _ in enumerate(wanted, 1):
-            clusters.append(Cluster(tmp_path_factory.mktemp("survive"), first_job=100 * number))
-        with ThreadPoolExecutor(max_workers=max(len(wanted), 1)) as pool:
-            yield {
-                story.__name__: pool.submit(story, Desk(cluster, cluster.root / "desk"))
-                for story, cluster in zip(wanted, clusters, strict=True)
-            }
-    finally:
-        for cluster in clusters:
-            cluster.stop()
-
-
-def beside_the_others(story: Story) -> Callable[[Told], None]:
-    """Make a test of a story: it waits for the end, and fails as the story does."""
-
-    def test(told: Told) -> None:
-        told[story.__name__].result()
-
-    test.__name__, test.__doc__ = story.__name__, story.__doc__
-    test.story = story  # type: ignore[attr-defined]
-    return test
 
 
 def start(desk: Desk, *arguments: str) -> Path:
@@ -64,7 +28,6 @@ def start(desk: Desk, *arguments: str) -> Path:
     return run
 
 
-@beside_the_others
 def test_a_job_that_loses_a_node_goes_on_without_it(desk: Desk) -> None:
     run = start(desk, "--nnodes", "2", "--exclude-failed-nodes", *LONG)
     desk.cluster.wait_for((run / "seen-rank1.json").exists, "the second node")
@@ -86,7 +49,6 @@ def test_a_job_that_loses_a_node_goes_on_without_it(desk: Desk) -> None:
     assert [line["failed"] for line in failed] == [[node]]
 
 
-@beside_the_others
 def test_a_job_makes_way_for_another_one_and_is_started_again_only_so_often(desk: Desk) -> None:
     run = start(desk, "--nnodes", "3", "--max-requeues", "1", *sets(steps=1000, step_seconds=0.1))
     job = read(run / "slurm.json")["job"]
@@ -105,9 +67,8 @@ def test_a_job_makes_way_for_another_one_and_is_started_again_only_so_often(desk
     assert desk.cluster.job_state(job) == "FAILED"
 
 
-@beside_the_others
 def test_a_lost_daemon_does_not_keep_a_job_that_is_done(desk: Desk) -> None:
-    run = start(desk, "--lost-timeout", "6", *LONG)
+    run = start(desk, "--lost-timeout", "3", *LONG)
     os.kill(step_daemon(read(run / "slurm.json")["job"]), signal.SIGKILL)
     ended(desk, run)
     assert desk.cluster.job_state(read(run / "slurm.json")["job"]) == "COMPLETED"
@@ -115,9 +76,8 @@ def test_a_lost_daemon_does_not_keep_a_job_that_is_done(desk: Desk) -> None:
     assert (status["state"], status["attempt"]) == ("succeeded", 1)
 
 
-@beside_the_others
 def test_a_node_without_a_sign_of_life_is_given_up(desk: Desk) -> None:
-    run = start(desk, "--lost-timeout", "6", "--exclude-failed-nodes", *LONG)
+    run = start(desk, "--lost-timeout", "3", "--exclude-failed-nodes", *LONG)
     node, daemon = read(run / "seen-rank0.json")["host"], step_daemon(read(run / "slurm.json")["job"])
     for pid in (daemon, *descendants(daemon)):
         os.kill(pid, signal.SIGKILL)
@@ -125,11 +85,10 @@ def test_a_node_without_a_sign_of_life_is_given_up(desk: Desk) -> None:
     status = read(run / "status.json")
     assert (status["state"], status["attempt"]) == ("succeeded", 2)
     (failed,) = [line for line in attempts(run) if line["state"] == "node failed"]
-    assert failed["why"].endswith("gave no sign of life for 6 s, while SLURM took the job for running")
+    assert failed["why"].endswith("gave no sign of life for 3 s, while SLURM took the job for running")
     assert failed["failed"] == [node] != [read(run / "seen-rank0.json")["host"]]
 
 
-@beside_the_others
 def test_before_its_time_is_up_a_job_saves_and_another_one_goes_on(desk: Desk) -> None:
     limits = ("--time", "1", "--save-before", "55", "--chain", "1")  # SLURM looks twice a minute
     run = start(desk, *limits, *sets(steps=5000, step_seconds=0.1))
@@ -149,7 +108,6 @@ def test_before_its_time_is_up_a_job_saves_and_another_one_goes_on(desk: Desk) -
     assert read(run / "slurm.json")["chain"] == record["chain"]  # a job that was cancelled has no successor
 
 
-@beside_the_others
 def test_a_save_that_outlasts_the_time_of_the_job_does_not_end_the_chain(desk: Desk) -> None:
     limits = ("--time", "1", "--save-before", "55", "--chain", "2")
     run = start(desk, *limits, *sets(steps=5000, step_seconds=0.1, save_seconds=3600))
@@ -175,7 +133,6 @@ TINY = (
 )
 
 
-@beside_the_others
 def test_a_training_whose_time_is_up_learns_what_an_unbroken_one_learns(desk: Desk) -> None:
     command = ("slurm", "submit", *TINY, "--chain", "1", "--json", "--set", "exp_name=broken")
     done = desk.primus(*command)
