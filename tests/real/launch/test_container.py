@@ -3,14 +3,12 @@ machine's, mounted. Debian: podman runc conmon busybox-static (scripts/test_pack
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 import venv
 from collections.abc import Callable, Iterator
@@ -18,84 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_podman import EXPERIMENT, Podman, own_podman
 
 pytestmark = pytest.mark.real
 
 WORKERS = Path(__file__).parents[2] / "launch" / "workers"
-BUSYBOX = Path("/bin/busybox")
 SECRET = "hf_" + "s3cr3t" * 4
-
-SETTINGS = """\
-[containers]
-default_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-"""
-"""What a machine without systemd and cgroups v2 takes."""
-
-EXPERIMENT = """\
-exp_name: toy
-modules:
-  pre_trainer:
-    framework: megatron
-    overrides:
-      {train_iters: 4, lr_decay_iters: 20, num_layers: 1, hidden_size: 64, num_attention_heads: 4, seq_length: 32,
-       max_position_embeddings: 32, micro_batch_size: 1, mock_data: true, tokenizer_type: NullTokenizer,
-       vocab_size: 256, lr: 1e-3, save_interval: 2, num_workers: 0}
-"""
-
-
-class Podman:
-    """The real podman with an image of its own, and what has to be mounted into that."""
-
-    def __init__(self, folder: Path) -> None:
-        self.image = f"localhost/primus-test-{os.getpid()}"
-        (folder / "containers.conf").write_text(SETTINGS)
-        self.environ = os.environ | {"CONTAINERS_CONF": str(folder / "containers.conf"), "OMP_NUM_THREADS": "1"}
-        folders = ["/usr", "/lib", "/lib64", sys.base_prefix, sys.prefix]
-        self.mounts = [f"{path}:{path}:ro" for path in dict.fromkeys(folders) if Path(path).exists()]
-
-    def make_image(self, name: str, python: Path | None, *settings: str) -> str:
-        """An image whose python3 is this one; returns its name."""
-        folder = (python or Path(sys.executable)).parent
-        changes = [f"ENV PATH={folder}:/bin", *settings]
-        command = ["import", "--quiet", *(f"--change={change}" for change in changes), "-", f"{self.image}:{name}"]
-        self(*command, stdin=rootfs())
-        return f"{self.image}:{name}"
-
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> str:
-        done = subprocess.run(["podman", *arguments], input=stdin, env=self.environ, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode()
-
-    def running(self) -> list[str]:
-        """Containers of these images, ended ones too."""
-        lines = self("ps", "--all", "--format={{.Image}} {{.Names}}").splitlines()
-        return [line.split()[1] for line in lines if line.startswith(self.image)]
-
-
-def rootfs() -> bytes:
-    """A file system with busybox and folders."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        tar.add(BUSYBOX, "bin/busybox")
-        for name in ("tmp", "etc"):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
-            tar.addfile(folder)
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    missing = [name for name in ("podman", "runc", "conmon") if shutil.which(name) is None]
-    if missing or not BUSYBOX.exists():
-        pytest.skip(f"not installed: {', '.join(missing) or BUSYBOX} (scripts/test_packages.sh installs it)")
-    made = Podman(tmp_path_factory.mktemp("podman"))
-    made.make_image("full", None, "ENV NVTE_TORCH_COMPILE=of-the-image", "ENV HF_HOME=/tmp/of-the-image")
-    yield made
-    made("rmi", "--force", *made("images", "--quiet", made.image).split())
+    with own_podman(tmp_path_factory.mktemp("podman")) as made:
+        made.make_image("full", None, "ENV NVTE_TORCH_COMPILE=of-the-image", "ENV HF_HOME=/tmp/of-the-image")
+        yield made
 
 
 class Contained:

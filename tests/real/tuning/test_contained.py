@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
+from own_podman import EXPERIMENT, Podman, own_podman
 
 pytestmark = pytest.mark.real
 
@@ -21,31 +18,14 @@ TESTS = Path(__file__).parents[2]
 HOOK = TESTS / "tuning" / "standins" / "hook"
 
 
-def container_module() -> ModuleType:
-    """The podman of tests/real/launch/test_container.py."""
-    spec = importlib.util.spec_from_file_location("contained", TESTS / "real" / "launch" / "test_container.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    with own_podman(tmp_path_factory.mktemp("podman")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    module = container_module()
-    missing = [name for name in ("podman", "runc", "conmon") if shutil.which(name) is None]
-    if missing or not module.BUSYBOX.exists():
-        pytest.skip(f"not installed: {', '.join(missing) or module.BUSYBOX} (scripts/test_packages.sh installs it)")
-    made = module.Podman(tmp_path_factory.mktemp("podman"))
-    made.image += "-tuning"
-    made.experiment = module.EXPERIMENT
-    yield made
-    made("rmi", "--force", *made("images", "--quiet", made.image).split())
-
-
-@pytest.fixture(scope="module")
-def tuned(podman: Any, rocm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+def tuned(podman: Podman, rocm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """The project, and what all stages printed."""
     settings = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",  # the bench is started by a shell
@@ -57,7 +37,7 @@ def tuned(podman: Any, rocm: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     }
     image = podman.make_image("full", None, *(f"ENV {name}={value}" for name, value in settings.items()))
     project = tmp_path_factory.mktemp("project")
-    (project / "toy.yaml").write_text(podman.experiment)
+    (project / "toy.yaml").write_text(EXPERIMENT)
     mounts = [*podman.mounts, f"{rocm}:{rocm}:ro", f"{TESTS}:{TESTS}:ro"]
     command = ["tune", "--stage", "all", "--exp", "toy.yaml", "--image", image, "--train-iters", "2"]
     kept = {name: value for name, value in podman.environ.items() if not name.startswith(("HIPBLASLT_", "ROCM_"))}
@@ -90,7 +70,7 @@ def test_the_use_of_the_file_is_proved_by_the_library_of_the_image(tuned: tuple[
     assert facts["proof"]["used"] == facts["proof"]["asked"] > 0
 
 
-def test_no_container_and_no_request_is_left(podman: Any, tuned: tuple[Path, str, str]):
+def test_no_container_and_no_request_is_left(podman: Podman, tuned: tuple[Path, str, str]):
     assert not podman.running()
     assert not list(tuned[0].glob("output/tune_hipblaslt/toy/inside/*"))
     assert os.access(tuned[0] / "output", os.W_OK)
