@@ -19,11 +19,14 @@ from primus.launch.render import environment
 from primus.launch.stage import Stage
 from primus.tuning.choose import stage_of
 from primus.tuning.gemm import Gemm
+from primus.tuning.installed import Installed
 from primus.tuning.place import Place, place_of
+from primus.tuning.record import write_record
 from primus.tuning.results import Winner, rows_of, write_results
 from primus.tuning.shapes import Shapes, Use, read_shapes, write_shapes
 from primus.tuning.stage2 import tune_node, tune_request
 from primus.tuning.tune import Outcome, TuneRequest
+from primus.tuning.use import check_file
 
 MEGATRON = registry.get("megatron")
 LINE = (
@@ -253,6 +256,19 @@ def test_fault_23_rows_that_the_library_refuses_are_a_warning_with_the_reason(tm
     said = capsys.readouterr().err
     assert "1 of 2 GEMMs miss their row (TN 512×32×64 bf16_r)" in said
     assert "more than 64 MiB of workspace" in said
+
+
+def test_fault_23_the_use_is_proved_with_the_workspace_that_was_tuned_for(tmp_path, on_rocm, kernels, capsys):
+    tuned(place(tmp_path), winner(index=_offered(kernels)), winner(index=1, m=512))
+    write_record(place(tmp_path), 2, {"kept": 2, "max_workspace": 96 << 20})
+    stage(3, tmp_path, environ=on_rocm).require(dry_run=False)
+    assert "more than 96 MiB of workspace" in capsys.readouterr().err
+
+
+def test_fault_23_a_library_that_reads_no_tuning_file_is_refused(tmp_path):
+    tuned(place(tmp_path), winner())
+    old = Installed(revision=REVISION, version=1000, source="its header")
+    assert any("reads no tuning file" in each for each in check_file(place(tmp_path).results, None, old).refusals)
 
 
 def test_fault_23_without_a_library_nothing_is_proved_and_training_is_refused(tmp_path):
