@@ -113,7 +113,9 @@ def test_a_stopped_rank_is_named(launch, until):
 def test_start_up_and_saving_may_take_longer(launch, toy, until):
     run = launch(toy, care=QUICK | {"on_stall": "kill"})
     run.wait_for("waiting-0")
-    begin = json.loads((run.run_dir / "heartbeats/node0-rank0").read_text())["time"]
+    heartbeat = run.run_dir / "heartbeats/node0-rank0"
+    until(lambda: heartbeat.exists() and heartbeat.stat().st_size > 0)  # the file is there before its words
+    begin = json.loads(heartbeat.read_text())["time"]
     until(lambda: time.time() > begin + 2.5)
     assert run.process.poll() is None
 
