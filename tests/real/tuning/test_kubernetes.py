@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from kube_server import KubeServer, serving_cluster
-from safe_server import NEW, SafeServer, serving
 
 pytestmark = pytest.mark.real
 
@@ -32,27 +31,23 @@ class Place:
         told |= {"PYTHONPATH": os.pathsep.join(map(str, (HOOK, Path(__file__).parents[3])))}
         self._told = [word for name, value in told.items() for word in ("--env", f"{name}={value}")]
 
-    def tune(self, *more: str) -> subprocess.CompletedProcess[str]:
+    def tune(self) -> subprocess.CompletedProcess[str]:
         sets = [word for each in SMALL for word in ("--set", each)]
         asked = ["--stage", "all", "--target", "k8s", "--exp", "megatron/tiny_llama", "--train-iters", "1", *sets]
-        create = ["create", "--gpu", "0", *self._volume, *self._told, *more]
+        create = ["create", "--gpu", "0", *self._volume, *self._told]
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         return subprocess.run(
             [sys.executable, "-m", "primus", "tune", *asked, "--", *self._words, *create],
             cwd=self.folder,
-            env=kept | {"HOME": str(self.folder), "USER": "ann", "PRIMUS_SAFE_API_KEY": "ak-right"},
+            env=kept | {"HOME": str(self.folder), "USER": "ann"},
             capture_output=True,
             text=True,
             check=False,
         )
 
 
-@pytest.fixture(params=["cluster", "safe"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, rocm: Path) -> Iterator[Place]:
-    if request.param == "safe":
-        with serving(SafeServer(NEW, execute=tmp_path / "pods")) as server:
-            yield Place(tmp_path, rocm, ["--url", server.url], [])
-        return
+@pytest.fixture
+def place(tmp_path: Path, rocm: Path) -> Iterator[Place]:
     with serving_cluster(KubeServer(execute=tmp_path / "pods")) as cluster:
         config = cluster.write_kubeconfig(tmp_path / "config")
         yield Place(tmp_path, rocm, ["--kubeconfig", str(config)], ["--volume", f"host:{tmp_path}"])
