@@ -1,5 +1,5 @@
 """What the end of the workers means: the exit status of the process that ran them, together with what they left behind
-and what was going on on the other nodes. local.py asks it."""
+and what was going on on the other nodes. attend.py asks it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Looks after a job while its workers run: what the stall watch of this node sees, and what the launchers of the other
-nodes say. Node 0 decides, and tells the others. local.py calls look() again and again."""
+nodes say. Node 0 decides, and tells the others. attend.py calls look() again and again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of one node: what its launcher did, with the time, beside what torchrun has to say. local.py and terminal.py
+"""The log of one node: what its launcher did, with the time, beside what torchrun has to say. attend.py and terminal.py
 write it."""
 
 from __future__ import annotations

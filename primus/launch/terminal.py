@@ -1,5 +1,5 @@
 """What `primus train` shows while the workers run: the log of the console ranks, and on a terminal a live line below.
-The workers write to files, so that a slow terminal never slows training. local.py uses it."""
+The workers write to files, so that a slow terminal never slows training. attend.py uses it."""
 
 from __future__ import annotations
 

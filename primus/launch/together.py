@@ -1,5 +1,5 @@
 """How the launchers of all nodes come to one end of an attempt: each tells node 0 how its part ended, node 0 decides
-what that means for the job, and all leave with the same exit status. local.py calls it."""
+what that means for the job, and all leave with the same exit status. attend.py calls it."""
 
 from __future__ import annotations
 
