@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1] / "tests/real/launch"
+TESTS = Path(__file__).parents[1] / "tests/standins"
 EXPERIMENT = """\
 exp_name: first_line
 modules:
@@ -36,7 +36,7 @@ def main() -> None:
     options = parse()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where Primus is installed: the first round compiles
     sys.path.insert(0, str(TESTS))
-    from test_container import Podman  # the image of the tests
+    from own_podman import Podman  # the image of the tests
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
