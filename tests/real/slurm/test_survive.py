@@ -113,7 +113,8 @@ def test_a_save_that_outlasts_the_time_of_the_job_does_not_end_the_chain(desk: D
     run = start(desk, *limits, *sets(steps=5000, step_seconds=0.1, save_seconds=3600))
     job = read(run / "slurm.json")["job"]
     desk.cluster.wait_for(lambda: read(run / "slurm.json")["next"], "the next job in the queue", 60)
-    (listed,) = json.loads(desk.primus("slurm", "list", "--json").stdout)
+    jobs = json.loads(desk.primus("slurm", "list", "--json").stdout)  # those of earlier tests too
+    (listed,) = [each for each in jobs if each["run"] == str(run)]
     assert (listed["job"], listed["state"]) == (job, "running")
     desk.cluster.wait_for(lambda: len(begun(run)) == 2, "the next job", 120)
     desk.cluster.wait_for(lambda: read(run / "status.json")["attempt"] == 2, "the second attempt")
