@@ -21,11 +21,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from primus.backends.base import Resume
+from primus.backends.children import STOPS, look_after_children
 from primus.backends.heartbeat import Phase, Pulse, answer_with_stacks
 from primus.backends.log import open_log, size_limit
 from primus.errors import ExitStatus, MissingError, PrimusError
 from primus.experiment import Experiment
-from primus.lifeline import die_with_parent, end_with_parent
+from primus.lifeline import die_with_parent
 from primus.metrics.settings import MetricsSettings
 from primus.redact import redact_text, redact_values
 from primus.run import ATTEMPT_VARIABLE, RunDirectory, State, explained, write_text
@@ -53,11 +54,11 @@ def run(train: Callable[[Worker], None]) -> NoReturn:
     arguments = _parse(sys.argv[1:])
     worker = Worker(RunDirectory(arguments.run_dir), resume=arguments.resume, total_steps=arguments.total_steps)
     die_with_parent()
-    os.register_at_fork(after_in_child=end_with_parent)  # the kernel's promise is not inherited
+    look_after_children()
     worker.run_dir.create({}, node=worker.node_rank)
     open_log(worker.run_dir.log_path(worker.node_rank, worker.rank), size_limit(os.environ))
     _forget_working_directory()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in STOPS:
         signal.signal(number, worker.request_stop)
     answer_with_stacks(worker.run_dir.stacks_path(worker.node_rank, worker.rank))
     worker.pulse.start()
