@@ -155,7 +155,8 @@ class RunDirectory:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it appears whole or not at all, also when the machine dies in between."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Nodes that share a disk may have the same process ids.
+    partial = path.with_name(f".{path.name}.{os.urandom(6).hex()}.partial")
     try:
         with partial.open("w", encoding="utf-8") as file:
             file.write(text)
