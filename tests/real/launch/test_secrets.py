@@ -123,8 +123,9 @@ def train(project, folder, **variables):
 
 
 def watch(process, commands):
-    """Collect the command lines of everything below a process until it ends."""
-    below = {process.pid}
+    """Collect the command lines of everything below a process until it ends, but for what its user has typed: that is
+    also what a child shows until it becomes another program."""
+    below, typed = {process.pid}, Path(f"/proc/{process.pid}/cmdline").read_bytes()
     while process.poll() is None:
         for entry in Path("/proc").iterdir():
             try:
@@ -132,7 +133,7 @@ def watch(process, commands):
                     stat = (entry / "stat").read_text(errors="replace")
                     if int(stat.rpartition(")")[2].split()[1]) in below:
                         below.add(int(entry.name))
-                        commands.add((entry / "cmdline").read_bytes())
+                        commands |= {(entry / "cmdline").read_bytes()} - {typed}
             except (FileNotFoundError, ProcessLookupError):
                 continue
         time.sleep(0.02)
