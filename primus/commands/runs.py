@@ -59,7 +59,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: how it stands, what ended it, what it ran on."""
-    from primus.report.facts import notes_of_version, read_json
+    from primus.report.facts import notes_of_version
+    from primus.runs.files import read_json
 
     path = find_run(run, [place])
     summary = summarize(path)
@@ -86,7 +87,10 @@ def compare(
     if len(runs) < 2:
         raise UsageError("compare takes two runs or more")
     paths = [find_run(run, [place]) for run in runs]
-    differences = differences_of(paths)
+    notes: list[str] = []
+    differences = differences_of(paths, notes)
+    for note in notes:
+        print(f"Warning: {note}", file=sys.stderr)
     if as_json:
         found = [{"part": each.part, "name": each.name, "values": list(each.values)} for each in differences]
         print(json.dumps({"runs": [str(path) for path in paths], "differences": found}, indent=2))

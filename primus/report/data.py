@@ -18,6 +18,7 @@ from primus.report.gain import tuning_of
 from primus.report.thin import Thinned, rounded, thin
 from primus.run import FINAL_STATES, utc_now
 from primus.runs.compare import compare
+from primus.runs.files import read_experiment, read_json
 from primus.runs.series import Series, read_series
 from primus.runs.summary import RunSummary, summarize
 
@@ -66,7 +67,10 @@ def is_over(runs: Sequence[Run]) -> bool:
 
 def page_data(runs: Sequence[Run], *, reload: float | None = None) -> dict[str, Any]:
     """`reload` is after how many seconds the page reads itself again, while runs go on."""
-    compared = compare([run.summary.path for run in runs], [run.series for run in runs]) if len(runs) > 1 else []
+    paths = [run.summary.path for run in runs]
+    compared = (
+        compare(paths, [], [run.series for run in runs]) if len(runs) > 1 else []
+    )  # each run's part has its notes
     return {
         "title": ", ".join(dict.fromkeys(run.summary.experiment for run in runs)),
         "made": utc_now(),
@@ -81,10 +85,10 @@ def page_data(runs: Sequence[Run], *, reload: float | None = None) -> dict[str, 
 
 def _run(run: Run) -> dict[str, Any]:
     summary, series, notes = run.summary, run.series, list[str]()
-    status = facts.read_json(summary.path / "status.json", notes)
-    manifest = facts.read_json(summary.path / "manifest.json", notes)
+    status = read_json(summary.path / "status.json", notes)
+    manifest = read_json(summary.path / "manifest.json", notes)
     facts.notes_of_version(summary, status, manifest, notes)
-    module = facts.module_of(facts.read_experiment(summary.path / "experiment.yaml", notes))
+    module = facts.module_of(read_experiment(summary.path / "experiment.yaml", notes))
     model = _model(summary.path / "model.json")
     if series.refused:
         notes.append(f"metrics.jsonl can't be read: {series.refused}")
@@ -119,7 +123,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 def _model(path: Path) -> Mapping[str, Any]:
     """model.json, which a run that failed early does not have."""
-    return facts.read_json(path, []) if path.exists() else {}
+    return read_json(path, []) if path.exists() else {}
 
 
 def _restarts(series: Series) -> list[int]:

@@ -37,38 +37,6 @@ _LAYOUT_SECTIONS = ("parallelism.", "training.local_batch_size", "training.globa
 _TAIL = 40
 
 
-def read_json(path: Path, notes: list[str]) -> dict[str, Any]:
-    """An object in a file of the run; empty, with a note, when it is missing or damaged."""
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        notes.append(f"{path.name} is missing")
-        return {}
-    except (OSError, ValueError):
-        data = None
-    if not isinstance(data, dict):
-        notes.append(f"{path.name} is damaged")
-        return {}
-    return data
-
-
-def read_experiment(path: Path, notes: list[str]) -> dict[str, Any]:
-    """experiment.yaml as it stands."""
-    import yaml
-
-    try:
-        data = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except FileNotFoundError:
-        notes.append("experiment.yaml is missing")
-        return {}
-    except (OSError, yaml.YAMLError):
-        data = None
-    if not isinstance(data, dict):
-        notes.append("experiment.yaml is damaged")
-        return {}
-    return data
-
-
 def notes_of_version(run: RunSummary, status: Mapping[str, Any], manifest: Mapping[str, Any], notes: list[str]) -> None:
     """Say when files are of another time."""
     if status and run.state == "unreadable":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from primus.runs.files import read_experiment, read_json
 from primus.runs.series import Series, read_series
 
 _SKIPPED = ("command", "environment", "started", "pid")
@@ -27,14 +28,16 @@ class Difference:
     """One for each run; empty where a run has none."""
 
 
-def compare(runs: Sequence[Path], series: Sequence[Series] | None = None) -> list[Difference]:
+def compare(runs: Sequence[Path], notes: list[str], series: Sequence[Series] | None = None) -> list[Difference]:
     """All differences between these runs, then their results side by side. `series` are theirs, where they have
-    been read already."""
-    experiments = [flat(_read_yaml(run / "experiment.yaml")) for run in runs]
-    manifests = [
-        {name: value for name, value in flat(_read_json(run / "manifest.json")).items() if not _is_skipped(name)}
-        for run in runs
-    ]
+    been read already; `notes` get what could not be read."""
+    experiments, manifests = [], []
+    for run in runs:
+        missing: list[str] = []
+        experiments.append(flat(read_experiment(run / "experiment.yaml", missing)))
+        manifest = flat(read_json(run / "manifest.json", missing))
+        manifests.append({name: value for name, value in manifest.items() if not _is_skipped(name)})
+        notes += [f"{run}: {note}" for note in missing]
     differences = [*_differences("experiment", experiments), *_differences("manifest", manifests)]
     return differences + list(_results(series or [read_series(run / "metrics.jsonl") for run in runs]))
 
@@ -79,19 +82,3 @@ def _is_skipped(name: str) -> bool:
 
 def _text(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-
-
-def _read_yaml(path: Path) -> Any:
-    import yaml
-
-    try:
-        return yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-    except (OSError, yaml.YAMLError):
-        return {}
