@@ -4,14 +4,12 @@ checkpoint brings is not drawn."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import EXPERTS, LATENT, LLAMA, MegatronRun, Start
+from rank_scripts import run_ranks
 from tiny import presets, shrink
 
 pytestmark = pytest.mark.real
@@ -61,24 +59,7 @@ IN_PAIRS: dict[str, dict[str, Any]] = {
 
 def build(models: dict[str, dict[str, Any]], folder: Path, *, processes: int) -> list[dict[str, Any]]:
     """What meta_start.py finds, on each process."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(SCRIPT), str(rank), str(processes), str(folder), json.dumps(models)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    try:
-        ends = [process.communicate(timeout=120) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert not any(process.returncode for process in started), "\n".join(error[-3000:] for _, error in ends)
-    return [json.loads(output.splitlines()[-1]) for output, _ in ends]
+    return [json.loads(line) for line in run_ranks(SCRIPT, processes, str(folder), json.dumps(models))]
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,12 @@ heads and multiplies, which is left out here.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rank_scripts import run_ranks
 
 pytestmark = pytest.mark.real
 
@@ -41,30 +39,10 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Any]:
-    return {each: run(*each, tmp_path_factory.mktemp("store")) for each in MODELS}
-
-
-def run(script: str, world: int, folder: Path) -> Any:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
-    command = [sys.executable, "-W", "ignore", str(HERE / script)]
-    processes = [
-        subprocess.Popen(
-            [*command, str(rank), str(world), str(folder / "store")],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    try:
-        outputs = [process.communicate(timeout=300) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, (_, errors) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, errors[-4000:]
-    return json.loads(outputs[0][0].splitlines()[-1])
+    return {
+        (script, world): json.loads(run_ranks(HERE / script, world, str(tmp_path_factory.mktemp("store") / "store"))[0])
+        for script, world in MODELS
+    }
 
 
 @pytest.mark.parametrize(
