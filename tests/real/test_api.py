@@ -45,5 +45,5 @@ def test_the_blocks_of_the_page_are_one_program_that_works(tmp_path: Path) -> No
 
     done = run_python(program, tmp_path)
 
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert done.returncode == 0, done.stdout + done.stderr
