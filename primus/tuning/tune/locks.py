@@ -102,7 +102,7 @@ def _open(path: Path) -> int:
     """A file that all users may lock. The kernel refuses O_CREAT on one of another user in such a folder, and a link
     there may lead anywhere."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    with explained(f"can't lock {path}"):
+    with _refusals(path):
         try:
             file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
             os.fchmod(file, 0o666)  # whatever the umask
@@ -115,6 +115,14 @@ def _open(path: Path) -> int:
         os.close(file)
         raise UsageError(f"{path} is not a file of a tuner: remove it")
     return file
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MissingError(f"can't lock {path}: {error.strerror}; name another folder with {PLACE}") from error
 
 
 def _lock(file: int, note: str) -> str | None:

@@ -44,7 +44,7 @@ def tuned(podman: Podman, rocm: Path, tmp_path_factory: pytest.TempPathFactory) 
     done = subprocess.run(
         [sys.executable, "-m", "primus", *command, *(word for mount in mounts for word in ("--mount", mount))],
         cwd=project,
-        env=kept | {"OMP_NUM_THREADS": "1"},
+        env=kept | {"OMP_NUM_THREADS": "1", "PRIMUS_TUNE_LOCKS": str(project)},  # rocm can't be written inside
         capture_output=True,
         text=True,
         check=False,
