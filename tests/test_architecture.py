@@ -17,7 +17,6 @@ FLOORS = (
         "primus.suggest",
         "primus.job",
         "primus.redact",
-        "primus.snippet",
         "primus.table",
         "primus.callable",
     ),

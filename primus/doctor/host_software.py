@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from primus.doctor.host_system import read
 from primus.manifest import packages
-from primus.snippet import run_snippet
 
 _PACKAGES = (
     *("torch", "megatron-core", "torchtitan", "transformer-engine", "transformer_engine", "flash-attn", "flash_attn"),
@@ -60,8 +61,16 @@ def software_facts(root: Path) -> dict[str, Any]:
 
 def torch_facts(environ: Mapping[str, str]) -> dict[str, Any]:
     """What a child process of this Python finds: `seconds` to import torch and what that knows, or `missing`."""
-    done = run_snippet(_ASK_TORCH, environ=environ, seconds=_TORCH_SECONDS)
-    if done is None:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _ASK_TORCH],
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            timeout=_TORCH_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
         return {"missing": f"`import torch` did not end within {_TORCH_SECONDS:.0f} s"}
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]

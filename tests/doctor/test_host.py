@@ -170,3 +170,14 @@ def test_without_torch_the_reason_is_kept(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('libamdhip64.so.6: cannot open shared object file')\n")
     facts = torch_facts({"PYTHONPATH": str(tmp_path)})
     assert facts == {"missing": "ImportError: libamdhip64.so.6: cannot open shared object file"}
+
+
+def test_a_torch_that_ends_the_process_is_told_by_its_status(tmp_path):
+    (tmp_path / "torch.py").write_text("import os; print(os.environ['X']); raise SystemExit(3)\n")
+    assert torch_facts({"PYTHONPATH": str(tmp_path), "X": "y"}) == {"missing": "exit status 3"}
+
+
+def test_a_torch_that_takes_too_long_to_import_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("primus.doctor.host_software._TORCH_SECONDS", 0.2)
+    (tmp_path / "torch.py").write_text("import time; time.sleep(60)\n")
+    assert torch_facts({"PYTHONPATH": str(tmp_path)}) == {"missing": "`import torch` did not end within 0 s"}
