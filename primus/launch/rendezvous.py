@@ -122,20 +122,47 @@ def _gather(
                     connection.close()
                     continue
                 connections.append(connection)
+                _forget_lost(connections, nodes, by_node, [node.rank])  # it was started again
                 problem = _difference(me, node, nodes)
                 if problem:
                     raise UsageError(problem)
                 _compare_clocks(node)
                 nodes[node.rank], by_node[node.rank] = node, connection
+                if len(nodes) == me.nnodes:
+                    _forget_lost(connections, nodes, by_node, list(by_node))
         agreed = decide()
         _answer(connections, asdict(agreed))
     except PrimusError as error:
-        with suppress(PrimusError):
-            _answer(connections, {"error": str(error), "status": error.status})
         for connection in connections:
+            with suppress(PrimusError):
+                _answer([connection], {"error": str(error), "status": error.status})
             connection.close()
         raise
     return agreed, Link(by_node)
+
+
+def _forget_lost(
+    connections: list[socket.socket], nodes: dict[int, Node], by_node: dict[int, socket.socket], ranks: list[int]
+) -> None:
+    """Take those of these nodes out that have closed their connection, to be waited for again."""
+    for rank in ranks:
+        connection = by_node.get(rank)
+        if connection is not None and _is_closed(connection):
+            connections.remove(by_node.pop(rank))
+            connection.close()
+            print(f"Node {rank} ({nodes.pop(rank).host}) has gone again", file=sys.stderr, flush=True)
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        connection.settimeout(_PATIENCE)
 
 
 def _join(me: Node, address: tuple[str, int], deadline: float) -> tuple[Agreed, Link]:
@@ -144,14 +171,27 @@ def _join(me: Node, address: tuple[str, int], deadline: float) -> tuple[Agreed, 
     try:
         connection.sendall(json.dumps(asdict(replace(me, clock=time.time()))).encode() + b"\n")
         connection.settimeout(max(1.0, deadline - time.monotonic()))
-        answer = json.loads(_read_line(connection) or "{}")
+        line = _read_line(connection)
     except OSError:  # reset, or no answer in time
-        answer = {}
+        line = ""
+    answer = _understood(line, address)
     if "error" in answer:
         raise _ERRORS.get(answer["status"], ServiceError)(answer["error"])
     if not RUN_ID.fullmatch(str(answer.get("run_id", ""))):
         raise ServiceError(f"node 0 at {address[0]}:{address[1]} went away before all nodes had come; see its output")
     return Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"])), Link({0: connection})
+
+
+def _understood(line: str, address: tuple[str, int]) -> dict[str, Any]:
+    """What node 0 answered; empty when nothing came."""
+    with suppress(ValueError):
+        answer = json.loads(line or "{}")
+        if isinstance(answer, dict) and (not answer or {"error", "status"} <= answer.keys() or "run_id" in answer):
+            return answer
+    raise ServiceError(
+        f"what answers at {address[0]}:{address[1]} is not `primus train` on node 0 but says {line[:80].strip()!r}; "
+        "give node 0's address and a port that is free there, the same on every node"
+    )
 
 
 def _allow_files(count: int) -> None:
@@ -246,7 +286,7 @@ def _read_line(connection: socket.socket) -> str:
 
 
 def _answer(connections: list[socket.socket], answer: dict[str, Any]) -> None:
-    """Tell all nodes. The connections stay; the port is free for torchrun all the same, since nobody listens there."""
+    """Tell all nodes. The connections stay; the port is free for the store all the same, since nobody listens there."""
     text = json.dumps(answer).encode() + b"\n"
     try:
         for connection in connections:

@@ -20,6 +20,9 @@ def port():
         return server.getsockname()[1]
 
 
+LEFT = b'{"rank": 1, "nnodes": 3, "nproc_per_node": 1, "host": "a", "digest": "same"}\n'
+"""A node that reports, and is stopped then."""
+
 links = []
 """The connections of the nodes of a test; they stay as long as it goes on."""
 
@@ -123,6 +126,35 @@ def test_strangers_at_the_port_do_not_disturb(port):
                 stranger.sendall(words)
         assert pool.submit(node, 1, port).result().run_id == "run-of-0"
         assert master.result().run_id == "run-of-0"
+
+
+@pytest.mark.parametrize("words", [b"HTTP/1.1 502 Bad Gateway\r\n\r\n", b"[1]\n", b'{"answer": 1}\n'])
+def test_a_stranger_in_the_place_of_node_0_is_said(port, words):
+    with socket.create_server(("127.0.0.1", port)) as stranger, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(node, 1, port)
+        with stranger.accept()[0] as connection:
+            connection.sendall(words)
+        assert isinstance(answer.result(), ServiceError)
+        assert f"what answers at 127.0.0.1:{port} is not `primus train` on node 0" in str(answer.result())
+
+
+def test_a_node_that_was_started_again_while_others_were_waited_for_counts_once(port):
+    with ThreadPoolExecutor(3) as pool:
+        master = pool.submit(node, 0, port, nnodes=3)
+        with connect(port) as stopped:
+            stopped.sendall(LEFT)
+        others = [pool.submit(node, rank, port, nnodes=3) for rank in (1, 2)]
+        assert [each.result() for each in (master, *others)] == [Agreed(run_id="run-of-0", attempt=3)] * 3
+
+
+def test_a_node_that_has_gone_is_waited_for_again(port):
+    with ThreadPoolExecutor(2) as pool:
+        master = pool.submit(node, 0, port, nnodes=3)
+        with connect(port) as stopped:
+            stopped.sendall(LEFT)
+        second = pool.submit(node, 2, port, nnodes=3, timeout=30.0)
+        first = node(1, port, nnodes=3)
+        assert [master.result(), first, second.result()] == [Agreed(run_id="run-of-0", attempt=3)] * 3
 
 
 def connect(port):
