@@ -69,6 +69,9 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the boundary
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             _leave_full_disk(error)
+        if isinstance(error, FileNotFoundError) and not error.filename and not os.stat(os.curdir).st_nlink:
+            print("Error: the working directory is gone: it was removed, or its disk is not there", file=sys.stderr)
+            sys.exit(ExitStatus.MISSING)
         if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:
             print(f"Error: {error.filename}: {error.strerror}", file=sys.stderr)
             sys.exit(ExitStatus.MISSING)

@@ -148,6 +148,15 @@ def test_a_file_that_the_machine_refuses_is_no_fault_of_ours():
     assert done.stderr == "Error: output/someone: Permission denied\n"
 
 
+def test_a_working_directory_that_was_removed_is_no_fault_of_ours(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    argv = ["sh", "-c", f'rmdir "$PWD"; "{sys.executable}" -m primus config check megatron/tiny_llama']
+    done = subprocess.run(argv, cwd=gone, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr == "Error: the working directory is gone: it was removed, or its disk is not there\n"
+
+
 def test_ctrl_c_while_a_command_is_loaded_leaves_no_traceback():
     code = """
 import sys
