@@ -20,6 +20,15 @@ def no_nan(value: float | None) -> float | None:
     return value
 
 
+def processes(text: str) -> int:
+    """A number of processes; 0 for `auto`."""
+    if text == "auto":
+        return 0
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither a number, 1 or more, nor auto")
+
+
 Exp = Annotated[
     str,
     typer.Option(
@@ -76,6 +85,16 @@ ProcessesPerNode = Annotated[
     int | None,
     typer.Option(
         envvar="GPUS_PER_NODE", min=1, metavar="N", help="Worker processes here.  [default: one per GPU, else 1]"
+    ),
+]
+
+ProcessesHere = Annotated[
+    int | None,
+    typer.Option(
+        envvar="GPUS_PER_NODE",
+        parser=processes,
+        metavar="N",
+        help="Worker processes here; auto is one per GPU, else 1.  [default: auto]",
     ),
 ]
 

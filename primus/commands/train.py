@@ -48,7 +48,7 @@ def train(
     sets: options.Sets = None,
     nnodes: options.Nodes = 1,
     node_rank: options.NodeRank = 0,
-    nproc_per_node: options.ProcessesPerNode = None,
+    nproc_per_node: options.ProcessesHere = None,
     master_addr: options.MasterAddress = None,
     master_port: options.MasterPort = None,
     resume: options.ResumeChoice = None,
@@ -77,7 +77,7 @@ def train(
         earlier = _earlier(from_run, context, accelerators)
         exp, backend = str(earlier.experiment), backend if _is_given(context, "backend") else None
         nnodes = nnodes if _is_given(context, "nnodes", environment=True) else earlier.nnodes
-        nproc_per_node = nproc_per_node or earlier.nproc_per_node
+        nproc_per_node = earlier.nproc_per_node if nproc_per_node is None else nproc_per_node
         image, container = image or earlier.container.get("image"), container or earlier.container.get("runtime")
         privileged = privileged or bool(earlier.container.get("privileged"))
     if exp is None:

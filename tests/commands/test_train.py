@@ -151,6 +151,19 @@ def test_an_option_wins_over_its_variable(train):
     assert "Processes:  1 on cpu" in done.stdout
 
 
+@pytest.mark.parametrize("variables", [{}, {"GPUS_PER_NODE": "auto"}])
+def test_auto_is_a_process_for_each_device_here(train, variables):
+    words = [] if variables else ["--nproc-per-node", "auto"]
+    assert "Processes:  1 on cpu" in train("--exp", "toy.yaml", *words, "--dry-run", **variables).stdout
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5"])
+def test_a_number_of_processes_that_cannot_be_is_refused(train, number):
+    done = train("--exp", "toy.yaml", "--nproc-per-node", number, "--dry-run")
+    assert done.returncode == 2
+    assert f"'{number}' is neither a number, 1 or more, nor auto" in " ".join(done.stderr.split())
+
+
 def test_an_empty_variable_is_not_set(train):
     names = ("BACKEND", "NNODES", "NODE_RANK", "GPUS_PER_NODE", "MASTER_ADDR", "MASTER_PORT")
     done = train("--exp", "toy.yaml", "--dry-run", **dict.fromkeys(names, ""))
