@@ -7,9 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from primus.errors import PrimusError
-from primus.launch.slurm.record import JobFiles, read_record, write_record
+from primus.launch.slurm.record import JobFiles, Record, read_record, write_record
 from primus.launch.slurm.script import client_environment
 from primus.launch.slurm.tools import call
+
+_NO_PROGRESS = (
+    "no next job: the time of two jobs in a row was up before training began; give them more of it (--time), or do "
+    "beforehand what takes so long (--setup)"
+)
 
 _OVER = "TimeLimit"
 """What SLURM says of a job that it ends since its time is up."""
@@ -32,8 +37,9 @@ class Chain:
     environ: Mapping[str, str]
     say: Callable[[str], None]
 
-    def line_up(self) -> None:
-        """Submit the next job, once: it waits for the end of this one, then goes on in the same run directory."""
+    def line_up(self, *, trained: bool = True) -> None:
+        """Submit the next job, once: it waits for the end of this one, then goes on in the same run directory. Where
+        this one has not come to the training, and neither had the one before, more of the same would not either."""
         record = read_record(self.files.run)
         if record is None:  # the one who submits writes it some milliseconds after SLURM has taken the job
             self.say("no next job: the record of the submission is not there")
@@ -43,22 +49,24 @@ class Chain:
         if len(record.chain) >= self.most:
             self.say(f"no next job: --chain {self.most} is used up")
             return
+        if not trained and self._is_second_without_training(record):
+            self._refuse(_NO_PROGRESS)
+            return
         task = self.job.partition("_")[2]
         command = next_command(record.sbatch, self.job, self.bad)
         try:
             answer = call(command[0], command[1:], client_environment(self.environ))
         except PrimusError as error:
-            self.say(f"the next job was not taken: {error}")
-            self.files.note(state="unchained", job=self.job, why=str(error))
+            self._refuse(f"the next job was not taken: {error}")
             return
         job = answer.strip().partition(";")[0] + (f"_{task}" if task else "")
         write_record(self.files.run, replace(record, next=job))
         self.say(f"job {job} goes on when this one has ended, number {len(record.chain) + 1} of {self.most}")
 
-    def asked_to_end(self) -> None:
+    def asked_to_end(self, *, trained: bool = True) -> None:
         """SLURM ends the job. Only when its time is up, another one is to follow: not when a user ends it."""
         if self._is_over():
-            self.line_up()
+            self.line_up(trained=trained)
         else:
             self.withdraw()
 
@@ -91,6 +99,19 @@ class Chain:
         assert record is not None
         write_record(self.files.run, replace(record, chain=[*record.chain, job], next=None))
         self.files.note(state="chained", job=record.current, next=job)
+
+    def _is_second_without_training(self, record: Record) -> bool:
+        """Note that this job had no time for the training; whether the job before this one noted it too."""
+        noted = {line["job"] for line in self.files.read_attempts() if line["state"] == "untrained"}
+        if self.job not in noted:
+            self.files.note(state="untrained", job=self.job)
+        return not noted.isdisjoint(record.jobs[-2:-1])
+
+    def _refuse(self, why: str) -> None:
+        fact = {"state": "unchained", "job": self.job, "why": why}
+        if not any(fact.items() <= line.items() for line in self.files.read_attempts()):
+            self.say(why)
+            self.files.note(**fact)
 
     def _is_over(self) -> bool:
         """Whether the time of the job is up, as far as SLURM says so."""

@@ -1,5 +1,5 @@
-"""What comes after an attempt that did not finish: `python -m primus.launch.slurm.survive begin|asked|end …`, which the
-job script runs. Asks SLURM to start the job again, without the nodes that failed, or lets the next job follow."""
+"""What comes after an attempt that did not finish: the job script runs this module with begin, asked, untrained or end.
+Asks SLURM to start the job again, without the nodes that failed, or lets the next job follow."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def _main(options: argparse.Namespace) -> None:
         sys.exit(begin(attempt, chain))
     if options.what == "end":
         print(end(attempt, options.status, lost=options.lost, silent=options.silent, asked=options.asked, chain=chain))
-    elif chain is not None and options.asked == "USR1":
-        chain.line_up()
+    elif chain is not None and options.what == "untrained":
+        end_untrained(chain, options.status, asked=options.asked)
     elif chain is not None:
-        chain.asked_to_end()
+        ask(chain, options.asked, trained=not options.untrained)
 
 
 def begin(attempt: Attempt, chain: Chain | None = None) -> int:
@@ -105,6 +105,26 @@ def begin(attempt: Attempt, chain: Chain | None = None) -> int:
     if bad and attempt.exclude and attempt.may_requeue and _requeue(attempt, f"{', '.join(bad)} failed before"):
         return AGAIN
     return 0
+
+
+def ask(chain: Chain, asked: str, *, trained: bool) -> None:
+    """What follows from the signal that asked the job to end."""
+    if not trained:
+        chain.take_over()  # `begin` comes after the setup
+    if asked == "USR1":
+        chain.line_up(trained=trained)
+    else:
+        chain.asked_to_end(trained=trained)
+
+
+def end_untrained(chain: Chain, status: int, *, asked: str) -> None:
+    """The end of a job that was asked to stop before it came to the training."""
+    if status not in STOPPED:
+        chain.withdraw()
+        return
+    if asked == "USR1":
+        chain.line_up(trained=False)  # where this is a further attempt, `begin` has taken it back
+    chain.hand_over()
 
 
 def end(
@@ -254,7 +274,7 @@ def _say(text: str) -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("what", choices=("begin", "asked", "end"))
+    parser.add_argument("what", choices=("begin", "asked", "untrained", "end"))
     parser.add_argument("run", type=Path)
     parser.add_argument("--max-requeues", type=int, required=True)
     parser.add_argument("--exclude", action="store_true")
@@ -262,6 +282,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--status", type=int, default=0)
     parser.add_argument("--lost", type=int, nargs="*", default=())
     parser.add_argument("--silent", default="", help="seconds after which the attempt was given up")
+    parser.add_argument("--untrained", action="store_true", help="the job has not come to the training")
     parser.add_argument("--asked", default="", help="the signal that asked the attempt to stop")
     return parser.parse_args()
 

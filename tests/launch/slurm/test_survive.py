@@ -9,6 +9,7 @@ import pytest
 
 from primus.launch.slurm.chain import next_command
 from primus.launch.slurm.record import JobFiles, Record, read_record, write_record
+from primus.launch.slurm.script import Script, render
 from primus.run import RunDirectory, Status
 
 SCONTROL = """\
@@ -22,7 +23,7 @@ SBATCH = """\
 echo "sbatch $*" >>"CALLS"
 env | grep SECRET >>"CALLS"
 [ -z "$SBATCH_REFUSED" ] || { echo "sbatch: error: Job violates accounting/QOS policy" >&2; exit 1; }
-echo 13
+echo "${SBATCH_NEXT:-13}"
 """
 SQUEUE = 'echo "${REASON:-None}"'
 SCANCEL = 'echo "scancel $*" >>"CALLS"'
@@ -54,6 +55,16 @@ def job(tmp_path):
         calls = (tmp_path / "calls").read_text().splitlines() if (tmp_path / "calls").exists() else []
         return done, [each for each in calls if not each.startswith("scontrol show")]
 
+    def script(setup, **more):
+        """Runs the job's script to its end, with this setup file; there is no srun."""
+        job = render(Script(run=run, directory=tmp_path, train=[sys.executable], chain=2))
+        for name, text in {"job.sh": job, "environment.sh": "", "setup.sh": setup}.items():
+            (files.folder / name).write_text(text)
+        variables = {**environment, "SLURM_JOB_NUM_NODES": "1", "REASON": "TimeLimit", **more}
+        command = ["bash", str(files.folder / "job.sh")]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+
+    call.script = script
     call.files, call.run_dir = files, RunDirectory(run)
     return call
 
@@ -176,6 +187,47 @@ def test_a_training_that_has_finished_needs_no_next_job(job):
 def test_a_job_that_slurm_starts_again_lines_up_the_next_one_anew(job):
     job("asked", "--asked", "USR1", "--chain", "1")
     assert "scancel --quiet 13" in job("begin", "--chain", "1", SLURM_RESTART_COUNT="1")[1]
+
+
+SETUPS = {
+    "goes on after the warning": """\
+kill -USR1 $$
+sed -n 's/.*next. *: *//p' "$folder/../slurm.json" >>"$folder/seen"
+""",
+    "is ended by the time": "kill -TERM $$\nfalse\n",
+}
+
+
+@pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS)
+def test_a_chain_goes_on_when_the_setup_took_all_the_time_but_not_twice_in_a_row(job, setup):
+    first = job.script(setup)
+    assert (first.returncode, chain(job)) == (143, (["12", "13"], ["13"])), first.stderr
+    second = job.script(setup, SLURM_JOB_ID="13")
+    assert (second.returncode, chain(job)) == (143, (["12", "13"], ["13"])), second.stderr
+    assert second.stderr.count("the time of two jobs in a row was up before training began") == 1
+    assert states(job).count("unchained") == 1
+    if "seen" in setup:
+        assert (job.files.folder / "seen").read_text() == '"13"\nnull\n'  # while it still sets up
+
+
+def test_a_chain_goes_on_when_a_job_between_two_long_setups_has_trained(job):
+    job("asked", "--asked", "USR1", "--chain", "3", "--untrained")
+    job("untrained", "--asked", "USR1", "--chain", "3", "--status", "143")
+    job("asked", "--asked", "USR1", "--chain", "3", SLURM_JOB_ID="13", SBATCH_NEXT="14")
+    job("end", "--status", "138", "--asked", "USR1", "--chain", "3", SLURM_JOB_ID="13")
+    job("asked", "--asked", "USR1", "--chain", "3", "--untrained", SLURM_JOB_ID="14", SBATCH_NEXT="15")
+    assert chain(job) == (["12", "13", "14", "15"], ["13", "14"])
+
+
+def test_a_setup_that_fails_ends_the_chain_though_the_time_is_nearly_up(job):
+    done = job.script("kill -USR1 $$\nfalse\n")
+    assert (done.returncode, chain(job)) == (4, (["12"], []))
+    assert "the setup file left with status 1" in done.stderr
+
+
+def test_a_job_that_a_user_ends_while_it_sets_up_has_no_successor(job):
+    done = job.script(SETUPS["is ended by the time"], REASON="None")
+    assert (done.returncode, chain(job)) == (143, (["12"], []))
 
 
 def chain(job):

@@ -16,6 +16,7 @@ survive=(--max-requeues 3 --exclude)
 chain=2
 silence=300
 part=${1-}
+untrained=--untrained
 attempt=${SLURM_JOB_ID-}-${SLURM_RESTART_COUNT:-0}
 asked=
 heard=
@@ -24,14 +25,15 @@ lost=()
 
 main() {
     note running
-    trap 'asked=TERM' TERM
-    trap 'asked=${asked:-USR1}' USR1
+    # The setup may take all the time there is. The shell runs these between two commands of it.
+    trap 'asked=TERM; [[ -z $untrained ]] || line_up' TERM
+    trap 'asked=${asked:-USR1}; [[ -z $untrained ]] || line_up' USR1
     cd -- "$directory" || fail "the working directory is not there on $(hostname): $directory"
     # shellcheck source=/dev/null
     . "$folder/environment.sh" || fail "the environment file can't be read: $folder/environment.sh"
     if [[ -e $folder/setup.sh ]]; then
         # shellcheck source=/dev/null
-        . "$folder/setup.sh" || fail "the setup file left with status $?: $folder/setup.sh"
+        . "$folder/setup.sh" || [[ $asked == TERM ]] || fail "the setup file left with status $?: $folder/setup.sh"
     fi
     [[ -z $code ]] || export PYTHONPATH=$code${PYTHONPATH:+:$PYTHONPATH}
     export PRIMUS_RUN_ID=${run##*/}
@@ -84,7 +86,8 @@ rendezvous() {
 # Runs on_node everywhere and sets `status` to that of the node that failed first.
 start() {
     local srun
-    [[ -z $asked ]] || { status=143 && leave; }
+    [[ -z $asked ]] || { status=143 && without_training "$status" && leave; }
+    untrained=
     touch "$folder/mark-$attempt"
     next_look=$((SECONDS + silence))
     srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
@@ -156,10 +159,16 @@ ask_to_stop() {
     scancel --quiet --signal=USR1 "$SLURM_JOB_ID.0"
 }
 
+# The end of a job that was asked to stop before it came to the training.
+without_training() {
+    ((chain == 0)) || after untrained --status "$1" --asked "$asked" --chain "$chain"
+    return 0
+}
+
 # The next job of a chain enters the queue before the training has saved, since the end of the time may come first.
 line_up() {
     heard=$asked
-    ((chain == 0)) || after asked --asked "$asked" --chain "$chain"
+    ((chain == 0)) || after asked --asked "$asked" --chain "$chain" ${untrained:+"$untrained"}
 }
 
 # A node whose daemon is lost never ends for SLURM: the job would be taken for running for ever. Each node renews a file,
@@ -242,7 +251,9 @@ note() {
 
 fail() {
     echo "primus: $*" >&2
-    [[ $part == node ]] || note ended 4
+    [[ $part != node ]] || exit 4
+    [[ -z $asked || -z $untrained ]] || without_training 4
+    note ended 4
     exit 4
 }
 
