@@ -50,11 +50,17 @@ def clean_end(part: Part) -> Outcome | None:
     if part.status == 0:
         return Outcome(state="succeeded", exit_status=0, text=f"{job.name}: done. Run directory: {job.run_dir}")
     if asked is not None:
-        cause = f"stopped by {asked.name}" + (", killed since it did not end in time" if part.supervisor.killed else "")
-        return _stopped(job, 128 + asked, cause)
+        return _stopped(job, 128 + asked, f"stopped by {asked.name}{_manner(part.supervisor)}")
     if part.status in _ASKED_TO_STOP:
         return _stopped(job, part.status, f"the workers were asked to stop by {_ASKED_TO_STOP[part.status].name}")
     return None
+
+
+def _manner(supervisor: Supervisor) -> str:
+    """How those ended that had been asked to."""
+    if supervisor.insisted:
+        return ", killed since a second signal came"
+    return ", killed since it did not end in time" if supervisor.killed else ""
 
 
 def ended_here(part: Part, end: End | None, elsewhere: Sequence[Mapping[str, Any]]) -> Outcome:

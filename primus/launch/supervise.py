@@ -15,6 +15,10 @@ from types import FrameType, TracebackType
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Each asks the workers to stop at the next step; a second one kills them."""
 
+ECHO = 0.3
+"""Seconds in which a request to stop that comes again is the same one: `timeout`, job control and schedulers send it to
+the process and to its group."""
+
 LEAVE = 5.0
 """Seconds that helpers of the workers (uploads, compilers) get to leave on their own after a good end."""
 
@@ -29,6 +33,9 @@ class Supervisor:
         self.asked: signal.Signals | None = None
         """The signal that asked the launcher to stop."""
 
+        self.insisted = False
+        """A second signal came, so that the workers were killed at once."""
+
         self.killed = False
         """The workers did not stop in time, or were not given any."""
 
@@ -37,6 +44,7 @@ class Supervisor:
 
         self._child: subprocess.Popen[bytes] | None = None
         self._deadline: float | None = None
+        self._asked_at = 0.0
         self._others: frozenset[int] = frozenset()
         self._handlers: dict[int, object] = {}
 
@@ -101,9 +109,11 @@ class Supervisor:
             self._tell(signal.SIGUSR1)
         elif self.asked is None:
             self.asked = signal.Signals(number)
-            self._deadline = time.monotonic() + self.grace
+            self._asked_at = time.monotonic()
+            self._deadline = self._asked_at + self.grace
             self._tell(signal.SIGTERM)
-        else:
+        elif time.monotonic() - self._asked_at > ECHO:
+            self.insisted = True
             self._kill()
 
     def _tell(self, number: signal.Signals) -> None:

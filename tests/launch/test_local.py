@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
+
+from primus.launch.supervise import ECHO
 
 
 def test_a_run_that_succeeds_leaves_a_complete_run_directory(launch):
@@ -104,10 +107,24 @@ def test_a_second_signal_kills_a_worker_that_does_not_stop(launch, gone):
     run.process.send_signal(signal.SIGINT)
     while "SIGINT: stopping" not in run.process.stdout.readline():
         continue
+    time.sleep(ECHO)
     run.process.send_signal(signal.SIGINT)
     assert run.finish()[0] == 130
     assert run.status()["state"] == "interrupted"
+    assert run.status()["cause"] == "stopped by SIGINT, killed since a second signal came"
     gone(run.pid(0))
+
+
+def test_a_signal_that_comes_twice_at_once_is_one_request(launch):
+    run = launch("save_slowly")
+    run.wait_for("waiting-0")
+    run.process.send_signal(signal.SIGTERM)
+    time.sleep(0.01)
+    run.process.send_signal(signal.SIGTERM)
+    status, out, _ = run.finish()
+    assert status == 128 + signal.SIGTERM
+    assert "saved after SIGTERM" in out
+    assert run.status()["cause"] == "stopped by SIGTERM"
 
 
 def test_sigusr1_reaches_the_worker_which_decides(launch):

@@ -83,6 +83,14 @@ def wait_for_stop(worker: Worker) -> None:
     print(f"saved after {worker.stop_signal.name}")
 
 
+def save_slowly(worker: Worker) -> None:
+    (worker.run_dir.path / f"waiting-{worker.rank}").touch()
+    while worker.stop_signal is None:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    print(f"saved after {worker.stop_signal.name}")
+
+
 def never_stop(worker: Worker) -> None:
     (worker.run_dir.path / f"waiting-{worker.rank}").touch()
     while True:

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from own_podman import EXPERIMENT, Podman, own_podman
 
+from primus.launch.supervise import ECHO
+
 pytestmark = pytest.mark.real
 
 WORKERS = Path(__file__).parents[2] / "launch" / "workers"
@@ -201,6 +203,7 @@ def test_a_second_signal_kills_what_does_not_stop(podman: Podman, contain: Calla
     run.process.send_signal(signal.SIGINT)
     while "SIGINT: stopping" not in run.process.stdout.readline():
         continue
+    time.sleep(ECHO)
     run.process.send_signal(signal.SIGINT)
     assert run.finish()[0] == 130
     assert podman.running() == []
