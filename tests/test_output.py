@@ -27,6 +27,14 @@ def test_a_link_is_followed(tmp_path):
     assert (tmp_path / "file").read_text() == "text"
 
 
+def test_a_minus_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for write in (check_output, lambda path: write_output(path, "text")):
+        with pytest.raises(UsageError, match="stands for the standard output"):
+            write(Path("-"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_device_is_written_into_and_stays_one(tmp_path):
     write_output(Path("/dev/null"), "text")
     with pytest.raises(MissingError, match="can't write /dev/full: No space left on device"):

@@ -11,6 +11,7 @@ import typer
 
 from primus.commands.options import no_nan
 from primus.errors import UsageError
+from primus.output import STANDARD
 from primus.runs.find import find_run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -47,6 +48,8 @@ def report(
     """Make a page about one run, or several overlaid: curves, what ran, what differs, what went wrong."""
     if watch and (csv or plot):
         raise UsageError("--watch is for the page: leave out --csv and --plot")
+    if (watch and output == STANDARD) or (plot and csv == STANDARD):
+        raise UsageError("- is the standard output, for one page or one table: leave out --watch and --plot")
     paths = list(dict.fromkeys(_find(run, place) for run in runs))
     if csv or plot:
         _write_others(paths, csv, plot=plot)

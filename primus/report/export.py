@@ -6,15 +6,14 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from primus.output import check_output, refusals
+from primus.output import open_output
 from primus.report.data import Run
 
 
 def write_csv(runs: Sequence[Run], path: Path) -> None:
     """One row for each reported step of each run; empty where a report does not hold a metric."""
     names = list(dict.fromkeys(name for run in runs for name in run.series.columns))
-    check_output(path)
-    with refusals(path), path.open("w", encoding="utf-8", newline="") as file:
+    with open_output(path) as file:
         writer = csv.writer(file)
         writer.writerow(["run", "step", *names])
         for run in runs:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from primus.output import write_output
+from primus.output import STANDARD, write_output
 from primus.report.data import is_over, page_data, plain_json, read_runs
 
 _PAGE = Path(__file__).parent / "page"
@@ -39,7 +39,10 @@ def write_report(paths: Sequence[Path], output: Path, *, reload: float | None = 
     runs = read_runs(paths)
     over = is_over(runs)
     page = render(page_data(runs, reload=None if over else reload))
-    write_output(output, page)
+    if output == STANDARD:
+        print(page)
+    else:
+        write_output(output, page)
     return over
 
 

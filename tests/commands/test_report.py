@@ -49,6 +49,19 @@ def test_csv_and_plot_make_no_page(runs, tmp_path):
     assert not (path / "report.html").exists()
 
 
+def test_a_minus_is_the_standard_output(runs, tmp_path):
+    runs.make("r1")
+    before = set(tmp_path.iterdir())
+
+    table, page = (primus(tmp_path, "r1", option, "-") for option in ("--csv", "-o"))
+
+    assert (table.returncode, page.returncode) == (0, 0), table.stderr + page.stderr
+    assert table.stdout.startswith("run,step,loss")
+    assert page.stdout.rstrip().endswith("</html>")
+    assert primus(tmp_path, "r1", "--csv", "-", "--plot").returncode == 2
+    assert set(tmp_path.iterdir()) == before
+
+
 def test_a_run_without_its_status_is_taken_by_its_path(runs, tmp_path):
     path = runs.make("r1")
     (path / "status.json").unlink()

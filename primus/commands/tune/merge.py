@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from primus.errors import MissingError, UsageError
+from primus.output import refuse_standard
 from primus.run import explained
 
 Kind = Literal["dump", "shapes", "results"]
@@ -36,6 +37,7 @@ def merge(
 
     Of dumps the calls are added up. Of tuning files, all of one hipBLASLt build, each problem's fastest row is kept.
     """
+    refuse_standard(output)
     kinds = {path: _kind(path) for path in files}
     results = [path for path, kind in kinds.items() if kind == "results"]
     if results and len(results) < len(files):

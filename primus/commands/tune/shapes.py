@@ -14,6 +14,7 @@ from primus.backends.prepare import prepare, warn
 from primus.commands import options
 from primus.job import Resources
 from primus.launch.devices import find_accelerators
+from primus.output import refuse_standard
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,6 +41,8 @@ def shapes(
     from primus.tuning.shapes import write_shapes
     from primus.tuning.table import shapes_json, shapes_table
 
+    if output is not None:
+        refuse_standard(output)
     resources = Resources(nnodes=nnodes, nproc_per_node=nproc_per_node or _gpus(), accelerator="amd")
     prepared = prepare(exp, sets=sets or (), framework=backend, resources=resources, environ=os.environ)
     warn(prepared.warnings)
