@@ -1,11 +1,16 @@
-"""From options and devices to Resources: how many processes where, and whether that can be. Pure; `primus train` calls
-it."""
+"""From options and devices to Resources: how many processes where, and whether that can be. `primus train` and
+`primus doctor` call it."""
 
 from __future__ import annotations
+
+import os
 
 from primus.errors import MissingError, UsageError
 from primus.job import Resources
 from primus.launch.devices import Accelerators
+
+_MOST_PER_CPU = 32
+"""Workers without GPUs. One is the use of it, a few are for trying a layout out; hundreds would take all the memory."""
 
 
 def plan_resources(
@@ -26,6 +31,12 @@ def plan_resources(
         raise MissingError(
             f"--nproc-per-node {processes}: this machine has {accelerators.count} {accelerators.kind} GPUs for them "
             f"({accelerators.evidence}), and a GPU takes one process"
+        )
+    cpus = len(os.sched_getaffinity(0))
+    if not accelerators.count and processes > cpus * _MOST_PER_CPU:
+        raise MissingError(
+            f"--nproc-per-node {processes}: this machine has no GPU, and {cpus} CPUs take {cpus * _MOST_PER_CPU} "
+            f"workers at most ({_MOST_PER_CPU} each)"
         )
     if nnodes > 1:
         _require_rendezvous(nnodes, master_addr, master_port)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from primus.errors import MissingError, UsageError
@@ -34,6 +36,13 @@ def test_a_number_that_was_asked_for_wins():
 def test_more_processes_than_gpus_are_refused_with_the_evidence():
     with pytest.raises(MissingError, match=r"--nproc-per-node 9: this machine has 8 amd GPUs .*/sys/class/kfd"):
         plan(EIGHT, nproc_per_node=9)
+
+
+def test_many_more_processes_than_cpus_are_refused(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    assert plan(CPU, nproc_per_node=64).nproc_per_node == 64
+    with pytest.raises(MissingError, match=r"--nproc-per-node 5000: .* no GPU, and 2 CPUs take 64 workers at most"):
+        plan(CPU, nproc_per_node=5000)
 
 
 @pytest.mark.parametrize(("nnodes", "said"), [(1, "there is one node"), (4, "count from 0 to 3")])
