@@ -44,7 +44,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List the runs, the newest at the end."""
-    runs = [summarize(path) for path in find_runs(places or [WORKSPACE])]
+    runs = _runs_below(places)
     runs = [run for run in runs if state in (None, run.state)][-(last or 0) :]
     if as_json:
         print(json.dumps([_plain(run) for run in runs], indent=2))
@@ -116,7 +116,7 @@ def clean(
     if keep is None and older_than is None and state is None:
         raise UsageError("say which runs may go: --keep N, --older-than 30d, --state failed, or several of them")
     rule = Rule(keep=keep, older_than=None if older_than is None else parse_age(older_than), state=state)
-    runs = choose([summarize(path) for path in find_runs(places or [WORKSPACE])], rule)
+    runs = choose(_runs_below(places), rule)
     total = 0
     for run in runs:
         size = size_of(run.path)
@@ -128,6 +128,15 @@ def clean(
     print(
         f"{word} {len(runs)} run{'s' * (len(runs) != 1)}, {total / 1e6:,.1f} MB.{_hint(yes=yes, any_runs=bool(runs))}"
     )
+
+
+def _runs_below(places: Sequence[Path] | None) -> list[RunSummary]:
+    """Every run there; where one may not look, is said."""
+    notes: list[str] = []
+    runs = [summarize(path) for path in find_runs(places or [WORKSPACE], notes=notes)]
+    for note in notes:
+        print(f"Warning: {note}", file=sys.stderr)
+    return runs
 
 
 def _hint(*, yes: bool, any_runs: bool) -> str:

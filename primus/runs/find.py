@@ -19,15 +19,19 @@ STATUS = "status.json"
 """The file that a run directory is known by, from its first launch on."""
 
 
-def find_runs(places: Sequence[Path], *, marker: str = STATUS) -> list[Path]:
-    """The run directories at or below these places, by time; each once. `marker` is the file that they are known by."""
+def find_runs(places: Sequence[Path], *, marker: str = STATUS, notes: list[str] | None = None) -> list[Path]:
+    """The run directories at or below these places, by time; each once. `marker` is the file that they are known by.
+    Folders that can't be looked into are left out; `notes` gets a line for each."""
     missing = [str(place) for place in places if not place.is_dir()]
     if missing:
         raise MissingError("\n".join(f"{place}: there is no such folder" for place in missing))
     closed = [str(place) for place in places if not os.access(place, os.R_OK | os.X_OK)]
     if closed:
         raise MissingError("\n".join(f"{place}: no permission to look into this folder" for place in closed))
-    found = {path for place in places for path in _below(_with_a_name(place), _DEPTH, marker)}
+    refused: dict[str, str] = {}
+    found = {path for place in places for path in _below(_with_a_name(place), _DEPTH, marker, refused)}
+    if notes is not None:
+        notes += [f"{folder}: can't look into this folder: {why}" for folder, why in sorted(refused.items())]
     return sorted(found, key=lambda path: (path.name, str(path)))
 
 
@@ -63,27 +67,36 @@ def _with_a_name(path: Path) -> Path:
     return path if path.name not in ("", "..") else Path(os.path.abspath(path))
 
 
-def _below(folder: Path, depth: int, marker: str) -> Iterator[Path]:
+def _below(folder: Path, depth: int, marker: str, refused: dict[str, str]) -> Iterator[Path]:
     if folder.name == "runs":
-        yield from _runs_in(folder, marker)
+        yield from _runs_in(folder, marker, refused)
     elif is_run(folder, marker=marker):
         yield folder
     elif depth:
-        for name in _folders_in(folder):
+        for name in _folders_in(folder, refused):
             if name not in _OTHERS and not name.startswith("."):
-                yield from _below(folder / name, depth - 1, marker)
+                yield from _below(folder / name, depth - 1, marker, refused)
 
 
-def _runs_in(folder: Path, marker: str) -> Iterator[Path]:
-    for name in _folders_in(folder):
-        if os.path.exists(f"{folder}/{name}/{marker}"):
+def _runs_in(folder: Path, marker: str, refused: dict[str, str]) -> Iterator[Path]:
+    for name in _folders_in(folder, refused):
+        try:
+            os.stat(f"{folder}/{name}/{marker}")
+        except PermissionError as error:
+            refused[f"{folder}/{name}"] = str(error.strerror)
+        except OSError:  # a folder without it, or one that is just being removed
+            continue
+        else:
             yield folder / name
 
 
-def _folders_in(folder: Path) -> list[str]:
+def _folders_in(folder: Path, refused: dict[str, str]) -> list[str]:
     """Names of the folders in it; none where only others may look."""
     try:
         with os.scandir(folder) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except (PermissionError, FileNotFoundError):  # or cleared in between
-        return []
+    except PermissionError as error:
+        refused[str(folder)] = str(error.strerror)
+    except FileNotFoundError:  # cleared in between
+        pass
+    return []

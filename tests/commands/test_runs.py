@@ -1,6 +1,7 @@
 """`primus runs` on run directories of every kind."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,19 @@ def test_files_of_another_version_are_told_and_the_rest_is_shown(output):
     assert "status.json is damaged, or of another version of Primus" in shown.stderr
     assert "manifest.json is of format 99, written by Primus 9.0" in shown.stderr
     assert "state       unreadable" in shown.stdout
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_the_rest_is_listed(output, monkeypatch):
+    closed, scandir = output / "amd" / "someone", os.scandir
+    closed.mkdir()
+
+    def guarded(path):  # root may read anything
+        if Path(path).name == closed.name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    result = CliRunner().invoke(app, ["list"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "run2" in result.stdout
+    assert result.stderr == "Warning: output/amd/someone: can't look into this folder: Permission denied\n"

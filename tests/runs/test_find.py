@@ -85,17 +85,25 @@ def test_a_file_is_no_place_of_runs(tmp_path):
 
 def test_a_folder_that_only_others_may_read_does_not_hide_the_rest(workspace, monkeypatch):
     workspace.run("r1")
-    closed = workspace.path / "amd" / "someone"
+    closed, run = workspace.path / "amd" / "someone", workspace.run("r2")
     closed.mkdir()
-    scandir = os.scandir
+    scandir, stat = os.scandir, os.stat
 
     def guarded(path):  # root may read anything
         if Path(path) == closed:
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
+    def shut(path, **options):
+        if str(path) == f"{run}/status.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
     monkeypatch.setattr(os, "scandir", guarded)
-    assert [path.name for path in find_runs([workspace.path])] == ["r1"]
+    monkeypatch.setattr(os, "stat", shut)
+    notes: list[str] = []
+    assert [path.name for path in find_runs([workspace.path, workspace.path / "amd"], notes=notes)] == ["r1"]
+    assert notes == [f"{folder}: can't look into this folder: Permission denied" for folder in (run, closed)]
 
 
 def test_a_place_that_may_not_be_read_is_no_empty_one(workspace, monkeypatch):
