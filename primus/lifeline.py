@@ -1,4 +1,4 @@
-"""Ties a process to its parent: no training goes on without its launcher. Workers, the torchrun agent and
+"""Ties a process to its parent: no training goes on without its launcher. Workers, their agent and
 whatever else starts processes of its own call it."""
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class RunDirectory:
         return self.facts / f"{checkout}.diff"
 
     def agent_log(self, node: int) -> Path:
-        """Notes of the launcher of one node, and output of torchrun there, and of a worker before it has opened its own
+        """Notes of the launcher of one node, and output of the agent there, and of a worker before it has opened its own
         log."""
         return self.logs / f"node{node}" / "agent.log"
 

@@ -40,7 +40,7 @@ WORKER_SIDE = (
     "primus.backends.torchtitan",
     "primus.data",
     "primus.metrics",
-    "primus.launch.agent",
+    "primus.launch.store",
     "primus.doctor.worker",
     "primus.doctor.measure",
 )

@@ -97,14 +97,14 @@ def account_of(
 
 
 def account_without_notes(job: Job, status: int) -> Account:
-    """The account of a run in which no worker left a note: torchrun failed itself, or the disk took none."""
+    """The account of a run in which no worker left a note: it could not start them, or the disk took none."""
     run_dir, node, per_node = RunDirectory(job.run_dir), job.resources.node_rank, job.resources.nproc_per_node
     log = run_dir.agent_log(node)
     own = range(node * per_node, (node + 1) * per_node)
     texts = ["\n".join(tail_of(each, _READ)) for each in (log, *(run_dir.log_path(node, rank) for rank in own))]
     texts.append(_disk(run_dir))
     diagnosis = next(iter(diagnose(texts, status)), None)
-    said = f"torchrun {describe_status(status)}"
+    said = f"the agent of the workers {describe_status(status)}"
     lines = [f"Training failed: {said}"]
     if diagnosis is not None:
         lines += [f"Cause: {diagnosis.cause}", f"  {diagnosis.evidence}", f"Remedy: {diagnosis.remedy}"]

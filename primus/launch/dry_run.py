@@ -117,7 +117,9 @@ def _why(decision: Decision) -> str:
 def _place(job: Job) -> list[str]:
     place_of_worker = place(job.resources)
     if not place_of_worker:
-        return ["RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and the like  # torchrun's, different for each worker"]
+        return [
+            "RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and the like  # as torchrun would, different for each worker"
+        ]
     words = [f"{name}={value}" for name, value in place_of_worker.items()]
     return [f"{' '.join(words)}  # what torchrun would say; port 0 is a free one"]
 

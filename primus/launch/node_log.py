@@ -1,5 +1,5 @@
-"""The log of one node: what its launcher did, with the time, beside what torchrun has to say. attend.py and terminal.py
-write it."""
+"""The log of one node: what its launcher did, with the time, beside what the agent and its workers say.
+attend.py and terminal.py write it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NodeLog:
         self.path = path
 
     def note(self, text: str) -> None:
-        """Write one thing down, in a single write, so that notes and torchrun's lines do not mix."""
+        """Write one thing down, in a single write, so that notes and their lines do not mix."""
         now = utc_now()
         lines = "".join(f"{now} {line}\n" for line in redact_text(text).splitlines())
         try:

@@ -26,7 +26,7 @@ def command(job: Job, python: str = sys.executable) -> list[str]:
     worker = ["-m", job.module, *job.worker_args]
     if job.resources.world_size == 1:
         return [python, *worker]
-    return [python, "-m", "primus.launch.agent", *_torchrun_options(job), *worker]
+    return [python, "-m", "primus.launch.agent", *_place_of_node(job), *worker]
 
 
 def environment(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
@@ -43,7 +43,7 @@ def additions(job: Job, environ: Mapping[str, str], image: Mapping[str, str] | N
 
 
 def place(resources: Resources) -> dict[str, str]:
-    """What torchrun would tell a single worker; nothing for several, where it does that itself."""
+    """What torchrun would tell a single worker; nothing for several, whose agent tells each its own."""
     if resources.world_size > 1:
         return {}
     port = resources.master_port or 0  # 0: the worker's own store takes a free one
@@ -64,14 +64,12 @@ def first_log(job: Job) -> Path:
     return run_dir.log_path(node, 0) if job.resources.world_size == 1 else run_dir.agent_log(node)
 
 
-def _torchrun_options(job: Job) -> list[str]:
+def _place_of_node(job: Job) -> list[str]:
     resources = job.resources
-    log_dir = RunDirectory(job.run_dir).agent_log(resources.node_rank).with_suffix("")
     return [
         f"--nnodes={resources.nnodes}",
-        f"--nproc-per-node={resources.nproc_per_node}",
-        f"--log-dir={log_dir}",
         f"--node-rank={resources.node_rank}",
+        f"--nproc-per-node={resources.nproc_per_node}",
         f"--master-addr={resources.master_addr or '127.0.0.1'}",
         f"--master-port={resources.master_port or 0}",  # 0: the agent takes a free one
     ]

@@ -82,7 +82,7 @@ def test_a_long_traceback_loses_its_middle(job):
     assert "frame 99" in text
 
 
-def test_a_worker_that_never_opened_its_log_is_explained_by_torchruns(job):
+def test_a_worker_that_never_opened_its_log_is_explained_by_its_agents_log(job):
     RunDirectory(job.run_dir).agent_log(0).write_text("/bin/python: No module named x\n")
     account = account_of(job, [failure(1, message="left with exit status 1")], shown=())
     assert "No module named x" in account.text
@@ -203,12 +203,12 @@ def test_a_secret_in_a_failure_is_not_shown(job):
     assert secret not in account.text + account.cause
 
 
-def test_without_notes_torchruns_log_and_those_of_the_ranks_tell(job):
-    RunDirectory(job.run_dir).agent_log(0).write_text("torchrun was here\n")
+def test_without_notes_the_agents_log_and_those_of_the_ranks_tell(job):
+    RunDirectory(job.run_dir).agent_log(0).write_text("the agent was here\n")
     log_of(job, 2, "OSError: [Errno 28] No space left on device\n")
     account = account_without_notes(job, 1)
-    assert account.cause == "torchrun left with exit status 1 - no space is left on the disk"
-    assert account.text.endswith("torchrun was here")
+    assert account.cause == "the agent of the workers left with exit status 1 - no space is left on the disk"
+    assert account.text.endswith("the agent was here")
 
 
 @pytest.mark.parametrize(("ranks", "text"), [([], ""), ([3], "3"), ([1, 2], "1-2"), ([9, 1, 2, 3, 7], "1-3, 7, 9")])

@@ -32,17 +32,17 @@ def test_the_worker_is_told_the_number_of_steps():
 def test_several_processes_on_one_node_meet_on_a_port_that_the_agent_takes():
     assert command(job(resources=Resources(nproc_per_node=2)), "python") == [
         *("python", "-m", "primus.launch.agent"),
-        *("--nnodes=1", "--nproc-per-node=2", "--log-dir=/runs/1/logs/node0/agent"),
-        *("--node-rank=0", "--master-addr=127.0.0.1", "--master-port=0"),
+        *("--nnodes=1", "--node-rank=0", "--nproc-per-node=2"),
+        *("--master-addr=127.0.0.1", "--master-port=0"),
         *("-m", "toy.worker", "/runs/1", "--resume", "auto"),
     ]
 
 
 def test_several_nodes_meet_at_the_address_that_was_given_with_their_own_ranks():
     resources = Resources(nnodes=2, node_rank=1, nproc_per_node=8, master_addr="node-a", master_port=2222)
-    assert command(job(resources=resources), "python")[3:9] == [
-        *("--nnodes=2", "--nproc-per-node=8", "--log-dir=/runs/1/logs/node1/agent"),
-        *("--node-rank=1", "--master-addr=node-a", "--master-port=2222"),
+    assert command(job(resources=resources), "python")[3:8] == [
+        *("--nnodes=2", "--node-rank=1", "--nproc-per-node=8"),
+        *("--master-addr=node-a", "--master-port=2222"),
     ]
 
 

@@ -1,10 +1,13 @@
-"""Several workers of one node, through torchrun: exit statuses, signals, and nothing left behind."""
+"""Several workers of one node: exit statuses, signals, and nothing left behind."""
 
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
+
+from primus.launch.supervise import ECHO
 
 pytestmark = pytest.mark.real
 
@@ -47,7 +50,7 @@ def test_the_failing_ranks_status_comes_back_with_its_own_last_lines(launch, gon
 def test_a_worker_that_hangs_after_anothers_failure_is_ended(launch, gone):
     run = launch("raise_error_beside_a_hang", resources=TWO)
     run.wait_for("failures/node0-rank1.json")
-    assert run.finish(timeout=25)[0] == 1  # torchrun itself would wait for 30 s
+    assert run.finish(timeout=25)[0] == 1
     assert run.status()["cause"].startswith("rank 1 on node 0: ValueError")
     gone(run.pid(0), run.pid(1))
 
@@ -87,6 +90,7 @@ def test_a_second_signal_kills_workers_that_do_not_stop(launch, gone):
     run.process.send_signal(signal.SIGINT)
     while "SIGINT: stopping" not in run.process.stdout.readline():
         continue
+    time.sleep(ECHO)
     run.process.send_signal(signal.SIGINT)
     assert run.finish(timeout=25)[0] == 130
     gone(run.pid(0), run.pid(1))
@@ -105,7 +109,7 @@ def test_what_a_worker_started_is_not_left_behind(launch, gone):
     gone(run.pid("child"), run.pid(1))
 
 
-def test_a_module_that_does_not_exist_is_explained_by_torchruns_log(launch):
+def test_a_module_that_does_not_exist_is_explained_by_the_agents_log(launch):
     status, _, err = launch("steps", module="no_such_module", resources=TWO).finish()
     assert status == 1
     assert "No module named no_such_module" in err
