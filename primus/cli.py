@@ -53,6 +53,7 @@ def run() -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit status."""
+    _open_closed_streams()
     try:
         try:
             get_command(app)(prog_name="primus")
@@ -79,6 +80,18 @@ def main() -> NoReturn:
         print("This is a fault of Primus, not yours. Please report it with the lines above.", file=sys.stderr)
         sys.exit(ExitStatus.FAULT)
     sys.exit(ExitStatus.DONE)
+
+
+def _open_closed_streams() -> None:
+    """Let streams that came closed (`>&-`, some daemons) lead nowhere; else a file of ours would take their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - they stay open
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def leave_broken_pipe() -> NoReturn:

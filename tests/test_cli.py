@@ -148,6 +148,15 @@ def test_a_file_that_the_machine_refuses_is_no_fault_of_ours():
     assert done.stderr == "Error: output/someone: Permission denied\n"
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("command", "status"), [("models", 0), ("config check no_such_file", 4)])
+def test_a_closed_stream_is_no_fault_and_the_status_is_true(command, status, closed):
+    argv = ["sh", "-c", f'"{sys.executable}" -m primus {command} {closed}']
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
 def test_a_working_directory_that_was_removed_is_no_fault_of_ours(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
