@@ -15,7 +15,20 @@ HIDDEN = "[redacted]"
 _SECRET_WORDS = frozenset(
     {
         *("secret", "secrets", "password", "passwd", "passphrase", "pwd", "credential", "credentials", "creds", "cred"),
-        *("apikey", "auth", "authorization", "bearer", "cookie", "dsn", "netrc", "sas"),
+        *(
+            "apikey",
+            "apitoken",
+            "pgpassword",
+            "sshpass",
+            "ldappassword",
+            "auth",
+            "authorization",
+            "bearer",
+            "cookie",
+            "dsn",
+            "netrc",
+            "sas",
+        ),
     }
 )
 """A name with one of these among its words is that of a secret."""
@@ -168,8 +181,15 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
     shown = []
     for before, argument in zip(("", *argv), argv, strict=False):
         value_of_secret = before.startswith("-") and "=" not in before and is_secret_name(before)
-        shown.append(HIDDEN if value_of_secret and not argument.startswith("-") else redact_text(argument))
+        shown.append(HIDDEN if value_of_secret and not argument.startswith("-") else _redact_argument(argument))
     return shown
+
+
+def _redact_argument(argument: str) -> str:
+    """One word of a command line, which may be an option and the assignment that it takes: `--set=hf_token=X`."""
+    option, sign, rest = argument.partition("=")
+    inner = option.startswith("-") and "=" in rest and not is_secret_name(option)
+    return option + sign + redact_text(rest) if inner else redact_text(argument)
 
 
 def known_secrets(environment: Mapping[str, str]) -> frozenset[str]:

@@ -20,6 +20,7 @@ from primus.redact import (
     [
         *("HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "MLFLOW_TRACKING_PASSWORD"),
         *("GITHUB_TOKEN", "DB_PASS", "--api-key", "apiKey", "hub.authToken", "SENTRY_DSN", "MY_CREDENTIALS", "token"),
+        *("PGPASSWORD", "SSHPASS", "LDAPPASSWORD", "APITOKEN"),
     ],
 )
 def test_a_name_of_a_secret_is_known(name):
@@ -179,6 +180,12 @@ def test_a_command_line_loses_the_values_of_secret_options():
         *("primus", "train", "--token", HIDDEN, f"--api-key={HIDDEN}"),
         *("--set", f"hf_token={HIDDEN}", "--set", "lr=1e-4"),
     ]
+
+
+@pytest.mark.parametrize("assigned", ["hf_token=abc", "modules.pre_trainer.overrides.wandb_api_key=a=b"])
+def test_an_option_written_together_with_an_assignment_loses_its_secret(assigned):
+    name = assigned.partition("=")[0]
+    assert redact_argv([f"--set={assigned}", "--set=lr=1e-4"]) == [f"--set={name}={HIDDEN}", "--set=lr=1e-4"]
 
 
 def test_an_option_after_a_secret_switch_is_not_its_value():
