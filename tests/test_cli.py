@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -178,6 +179,34 @@ cli.main()
 """
     done = in_process(code)
     assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_ctrl_c_while_primus_itself_is_loaded_leaves_no_traceback():
+    code = """
+import os, signal, sys
+class Loading:
+    def find_spec(self, name, *_):
+        if name == "primus.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Loading())
+from primus.__main__ import run
+run()
+"""
+    done = in_process(code)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_ctrl_c_is_an_exception_where_commands_run_unless_the_shell_has_it_ignored():
+    code = """
+import signal, sys
+from primus import cli
+cli.run = lambda: print(signal.getsignal(signal.SIGINT).__name__)
+from primus.__main__ import run
+run()
+"""
+    assert in_process(code).stdout == "default_int_handler\n"
+    ignoring = f"import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{code}".replace("__name__", "name")
+    assert in_process(ignoring).stdout == "SIG_IGN\n"
 
 
 def test_a_reader_that_goes_away_is_no_fault():
