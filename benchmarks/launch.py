@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from primus.backends.prepare import prepare
@@ -43,6 +43,15 @@ if "RANK" in os.environ:
 """
 """Python imports it when it starts, as `sitecustomize`."""
 
+LEAST = """\
+import os, subprocess, sys, typer, typer.main, yaml
+sys.exit(subprocess.call([sys.executable, *sys.argv[1:]], env=os.environ | {"RANK": "0"}))
+"""
+"""A launcher that does nothing but import what the command line and the experiment file are read with."""
+
+Command = tuple[list[str], Mapping[str, str]]
+"""A command line and its environment."""
+
 AIM = 60.0
 """Milliseconds that Primus may need more."""
 
@@ -58,24 +67,36 @@ def main() -> None:
         (folder / "sitecustomize.py").write_text(WORKER)
         print(f"{os.cpu_count()} cores; milliseconds to the last worker, median (least) of {rounds} rounds in turns\n")
         print(f"{'processes':<11}{'primus train':>16}{'peer':>16}{'difference':>12}   {'peer is':<22}aim")
-        for processes, peer in ((1, "the worker's module"), (2, "torchrun")):
-            print_row(processes, peer, *compare(folder, processes, rounds))
+        ours, module, least = compare(folder, 1, [train(folder, 1), peer(folder, 1), least_launcher(folder)], rounds)
+        print_row("1", "the worker's module", ours, module)
+        print_row("  imports", "the worker's module", least, module)
+        print_row("2", "torchrun", *compare(folder, 2, [train(folder, 2), peer(folder, 2)], rounds))
+        print("\nimports: a launcher that only imports typer and PyYAML before it starts that module")
 
 
-def compare(folder: Path, processes: int, rounds: int) -> tuple[list[float], list[float]]:
-    exp = str(folder / "launch.yaml")
-    ours = [sys.executable, "-m", "primus", "train", "--exp", exp, "--nproc-per-node", str(processes)]
-    theirs, variables = peer(folder, processes)
-    times: tuple[list[float], list[float]] = ([], [])
+def compare(folder: Path, processes: int, commands: Sequence[Command], rounds: int) -> list[list[float]]:
+    """Milliseconds of each command in each round."""
+    times: list[list[float]] = [[] for _ in commands]
     for turn in range(rounds + 1):
-        found = (measure(folder, ours, os.environ, processes), measure(folder, theirs, variables, processes))
-        if turn:  # the first one fills the caches
-            for kept, seconds in zip(times, found, strict=True):
+        for kept, (argv, variables) in zip(times, commands, strict=True):
+            seconds = measure(folder, argv, variables, processes)
+            if turn:  # the first one fills the caches
                 kept.append(1000 * seconds)
     return times
 
 
-def peer(folder: Path, processes: int) -> tuple[list[str], Mapping[str, str]]:
+def train(folder: Path, processes: int) -> Command:
+    argv = ["-m", "primus", "train", "--exp", str(folder / "launch.yaml"), "--nproc-per-node", str(processes)]
+    return [sys.executable, *argv], os.environ
+
+
+def least_launcher(folder: Path) -> Command:
+    """What can't be done without, whatever Primus does."""
+    argv, _ = peer(folder, 1)
+    return [sys.executable, "-c", LEAST, *argv[1:]], os.environ
+
+
+def peer(folder: Path, processes: int) -> Command:
     """The command that starts the same workers without Primus, and its environment."""
     job = plan(folder, processes)
     RunDirectory(job.run_dir).create(job.files)
@@ -105,7 +126,7 @@ def measure(folder: Path, argv: list[str], variables: Mapping[str, str], process
     return last - begin
 
 
-def print_row(processes: int, name: str, ours: list[float], theirs: list[float]) -> None:
+def print_row(processes: str, name: str, ours: list[float], theirs: list[float]) -> None:
     difference = statistics.median(one - other for one, other in zip(ours, theirs, strict=True))
     columns = [f"{statistics.median(each):.0f} ({min(each):.0f})" for each in (ours, theirs)]
     print(f"{processes:<11}{columns[0]:>16}{columns[1]:>16}{difference:>+12.0f}   {name:<22}at most +{AIM:.0f}")
