@@ -16,8 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from primus.doctor.plan import STEP_SECONDS
-from primus.doctor.worker import REQUEST
+from primus.doctor.plan import REQUEST, STEP_SECONDS
 
 AIM = 0.05
 """Share of checks and measurements that the rest may take."""

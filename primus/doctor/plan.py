@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+REQUEST = "doctor/request.json"
+"""In the run directory, what the workers are asked: `full`, `accelerator` and `limit`."""
+
 Scope = Literal["node", "all"]
 """Among the workers of a node, or among all."""
 

@@ -17,9 +17,8 @@ from typing import Any
 from primus import __version__
 from primus.doctor.examine import Examination, conclude
 from primus.doctor.host import Place, examine_host, host_seconds
-from primus.doctor.plan import STEP_SECONDS
+from primus.doctor.plan import REQUEST, STEP_SECONDS
 from primus.doctor.talk import answer_clocks, ask_clocks, await_kind, collect
-from primus.doctor.worker import REQUEST
 from primus.errors import MissingError, UsageError
 from primus.job import Job, Resources
 from primus.launch.care import Care

@@ -8,15 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from primus.backends.worker import Worker, run
-from primus.doctor.plan import SIZES, STEP_SECONDS, Sizes, Step, steps
+from primus.doctor.plan import REQUEST, SIZES, STEP_SECONDS, Sizes, Step, steps
 from primus.doctor.progress import Progress
 from primus.errors import MissingError
 
 if TYPE_CHECKING:
     from primus.doctor.measure import Bench
-
-REQUEST = "doctor/request.json"
-"""In the run directory: `full`, `accelerator` and `limit`."""
 
 
 def examine(worker: Worker) -> None:
