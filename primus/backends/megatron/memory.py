@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import add
 
 from primus.backends.account import StageMemory
 from primus.backends.megatron import activations
@@ -95,6 +96,8 @@ def stage_elements(
         weights = chunk_weights(values, layout, chunk, implementation, joined=sharded and (many or size is None))
         for routed, ranks in ((False, dense), (True, expert)):
             group = [weight for weight in weights if weight.expert == routed]
+            if not group:
+                continue
             numels[routed] += sum(weight.numel for weight in group)
             buffer = lay_out(
                 group,
@@ -105,9 +108,14 @@ def stage_elements(
             )
             buffered += buffer.numel
             shares = buffer.owned(max(1, ranks)) if sharded else [sum(weight.numel for weight in group)]
-            for rank in range(len(owned)):
-                owned[rank] += shares[rank * len(shares) // len(owned)]
+            owned = list(map(add, owned, _for_each(len(owned), shares)))
     return Kept(dense=numels[False], experts=numels[True], buffered=buffered, owned=tuple(owned))
+
+
+def _for_each(ranks: int, shares: Sequence[int]) -> Sequence[int]:
+    """A share for each rank, where it may be that several have the same."""
+    count = len(shares)
+    return shares if count == ranks else [shares[rank * count // ranks] for rank in range(ranks)]
 
 
 def _bucket_size(values: Values, ranks: int) -> int | None:
