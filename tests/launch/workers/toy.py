@@ -121,7 +121,8 @@ def die(worker: Worker) -> None:
 def die_with_the_disk(worker: Worker) -> None:
     while '"running"' not in worker.run_dir.status.read_text():
         time.sleep(0.01)
-    shutil.rmtree(worker.run_dir.path)
+    while worker.run_dir.path.exists():  # the launcher may write a file meanwhile
+        shutil.rmtree(worker.run_dir.path, ignore_errors=True)
     die(worker)
 
 
