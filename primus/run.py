@@ -100,8 +100,7 @@ class RunDirectory:
         return self.facts / f"{checkout}.diff"
 
     def agent_log(self, node: int) -> Path:
-        """Notes of the launcher of one node, and output of the agent there, and of a worker before it has opened its own
-        log."""
+        """Notes of the launcher of one node, output of its agent, and of a worker before that has opened its log."""
         return self.logs / f"node{node}" / "agent.log"
 
     def failure_path(self, node: int, rank: int) -> Path:
