@@ -15,20 +15,8 @@ HIDDEN = "[redacted]"
 _SECRET_WORDS = frozenset(
     {
         *("secret", "secrets", "password", "passwd", "passphrase", "pwd", "credential", "credentials", "creds", "cred"),
-        *(
-            "apikey",
-            "apitoken",
-            "pgpassword",
-            "sshpass",
-            "ldappassword",
-            "auth",
-            "authorization",
-            "bearer",
-            "cookie",
-            "dsn",
-            "netrc",
-            "sas",
-        ),
+        *("apikey", "apitoken", "auth", "authorization", "bearer", "cookie", "dsn", "netrc", "sas"),
+        *("pgpassword", "sshpass", "ldappassword"),
     }
 )
 """A name with one of these among its words is that of a secret."""

@@ -97,7 +97,7 @@ def account_of(
 
 
 def account_without_notes(job: Job, status: int) -> Account:
-    """The account of a run in which no worker left a note: it could not start them, or the disk took none."""
+    """The account of a run in which no worker left a note: none could be started, or the disk took no note."""
     run_dir, node, per_node = RunDirectory(job.run_dir), job.resources.node_rank, job.resources.nproc_per_node
     log = run_dir.agent_log(node)
     own = range(node * per_node, (node + 1) * per_node)

@@ -261,8 +261,8 @@ def _listen(place: Place) -> socket.socket:
 def _connections(port: int, pid: int) -> int:
     """How many connections others have to this port that the process has accepted, or will: the launchers of the nodes
     have theirs at the same port (proc_net_tcp.txt of the kernel)."""
-    established, not_accepted, found = "01", "0", 0
-    own = {not_accepted} | {_inode(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    established, found = "01", 0
+    own = _sockets(pid) | {"0"}  # of those that it will accept
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         with suppress(FileNotFoundError):  # a kernel without IPv6
             for line in table.read_text().splitlines()[1:]:
@@ -271,12 +271,14 @@ def _connections(port: int, pid: int) -> int:
     return found
 
 
-def _inode(link: Path) -> str:
-    """Of a socket that a process has open: `socket:[123]`."""
-    try:
-        return os.readlink(link).removeprefix("socket:[").removesuffix("]")
-    except FileNotFoundError:  # it was just closed
-        return ""
+def _sockets(pid: int) -> set[str]:
+    """Inodes of what a process has open; none when it has ended. The links of sockets read `socket:[123]`."""
+    found = set()
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it was just closed
+                found.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    return found
 
 
 def _exit_status(pid: int) -> int | None:
