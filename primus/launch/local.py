@@ -93,5 +93,8 @@ def _manifest(
 ) -> ManifestWriter:
     from primus.launch.manifest_writer import ManifestWriter
 
-    more = {"container": container.facts()} if container else {}
-    return ManifestWriter(job, argv=argv, variables=variables, started=started, more=more)
+    begin = partial(ManifestWriter, job, argv=argv, variables=variables, started=started)
+    if container is None:
+        return begin(more={})
+    # The runtime needs the cores itself until the container has begun.
+    return begin(more={"container": container.facts()}, may_begin=container.notes.exists)
