@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from primus.launch.devices import Accelerators, find_accelerators
 from primus.launch.ranks import chosen_ranks
 from primus.launch.stage import Stage
 from primus.launch.topology import plan_resources
-from primus.launch.training import Training, run_training
+from primus.launch.training import Training, refusal_told, run_training
 from primus.run import RunDirectory
 
 if TYPE_CHECKING:
@@ -100,32 +101,35 @@ def train(
     asked = partial(prepare, exp, framework=backend, environ=os.environ)
     if tune_stage == 2:
         raise typer.Exit(_tune(asked(sets=sets or ()), resources, force=tune_force, inside=inside, dry_run=dry_run))
-    prepared = asked(sets=sets or (), resources=resources)
-    stage = _stage(tune_stage, prepared, resources, steps=tune_iters, force=tune_force, resume=resume, inside=inside)
-    if (done := stage.done_before()) is not None:
-        print(done)
-        return
-    more = stage.sets(prepared.backend)
-    if more:
-        prepared = asked(sets=[*(sets or ()), *more], resources=resources)
-    training = Training(
-        backend=prepared.backend,
-        experiment=withhold(_usable(prepared, dry_run=dry_run), os.environ),
-        resources=resources,
-        accelerators=accelerators,
-        resume=_RESUME[resume],
-        inside=inside,
-        ranks=chosen,
-        stage=stage,
-        care=Care(
-            stall_timeout=stall_timeout,
-            on_stall=on_stall,
-            max_restarts=max_restarts,
-            rendezvous_timeout=rendezvous_timeout,
-            grace=grace,
-        ),
-    )
-    beginning = training.beginning()
+    with nullcontext() if dry_run else refusal_told(resources):
+        prepared = asked(sets=sets or (), resources=resources)
+        stage = _stage(
+            tune_stage, prepared, resources, steps=tune_iters, force=tune_force, resume=resume, inside=inside
+        )
+        if (done := stage.done_before()) is not None:
+            print(done)
+            return
+        more = stage.sets(prepared.backend)
+        if more:
+            prepared = asked(sets=[*(sets or ()), *more], resources=resources)
+        training = Training(
+            backend=prepared.backend,
+            experiment=withhold(_usable(prepared, dry_run=dry_run), os.environ),
+            resources=resources,
+            accelerators=accelerators,
+            resume=_RESUME[resume],
+            inside=inside,
+            ranks=chosen,
+            stage=stage,
+            care=Care(
+                stall_timeout=stall_timeout,
+                on_stall=on_stall,
+                max_restarts=max_restarts,
+                rendezvous_timeout=rendezvous_timeout,
+                grace=grace,
+            ),
+        )
+        beginning = training.beginning()
     if dry_run:
         stage.require(dry_run=True)
         _show(training, beginning)

@@ -24,10 +24,10 @@ _PATIENCE = 5.0
 """Seconds before the user is told who is being waited for; also the time for one message."""
 
 _REFUSAL = 5.0
-"""Seconds in which node 0 tells the others that it can't begin."""
+"""Seconds in which a node tells the others that it can't begin."""
 
 _ERRORS: dict[int, type[PrimusError]] = {kind.status: kind for kind in (UsageError, MissingError, ServiceError)}
-"""What node 0 may refuse with."""
+"""What a node may refuse with."""
 
 _LONGEST_LINE = 1 << 16
 
@@ -55,19 +55,19 @@ class Node:
     clock: float = 0.0
     """Seconds since the epoch there, when this was sent."""
 
+    refusal: str = ""
+    """Why it can't take part."""
+
+    status: int = 0
+    """The exit status that it leaves with for that reason."""
+
 
 def agree(
     resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float, incomplete: bool = False
 ) -> tuple[Agreed, Link]:
     """Meet the launchers of the other nodes, and return what node 0 decides as soon as all are there, with the
     connections to them. With `incomplete`, those that have come go on without the others when the time is up."""
-    me = Node(
-        rank=resources.node_rank,
-        nnodes=resources.nnodes,
-        nproc_per_node=resources.nproc_per_node,
-        host=socket.gethostname(),
-        digest=digest,
-    )
+    me = _this_node(resources, digest=digest)
     deadline = time.monotonic() + timeout
     if me.rank == 0:
         assert resources.master_port is not None
@@ -78,14 +78,41 @@ def agree(
 
 @contextmanager
 def refusal_told(resources: Resources) -> Iterator[None]:
-    """As node 0, tell the others what went wrong in here, so that they do not wait for a node that will not come."""
+    """Tell node 0, and through it the others, what went wrong in here, so that nobody waits for this node."""
     try:
         yield
     except PrimusError as error:
-        if resources.nnodes > 1 and resources.node_rank == 0 and resources.master_port is not None:
-            answer = {"error": f"node 0 can't begin: {error}", "status": error.status}
-            _refuse(resources.master_port, resources.nnodes - 1, answer)
+        if resources.nnodes > 1 and resources.master_port is not None:
+            if resources.node_rank == 0:
+                answer = {"error": f"node 0 can't begin: {error}", "status": error.status}
+                _refuse(resources.master_port, resources.nnodes - 1, answer)
+            elif resources.master_addr is not None:
+                me = _this_node(resources, refusal=str(error), status=int(error.status))
+                _tell(me, (resources.master_addr, resources.master_port))
         raise
+
+
+def _this_node(resources: Resources, *, digest: str = "", refusal: str = "", status: int = 0) -> Node:
+    return Node(
+        rank=resources.node_rank,
+        nnodes=resources.nnodes,
+        nproc_per_node=resources.nproc_per_node,
+        host=socket.gethostname(),
+        digest=digest,
+        refusal=refusal,
+        status=status,
+    )
+
+
+def _tell(me: Node, address: tuple[str, int]) -> None:
+    """Report to node 0 if it can be reached within a short time."""
+    print(f"Node {me.rank} can't begin; telling node 0.", file=sys.stderr, flush=True)
+    with suppress(PrimusError, OSError), _connect(address, time.monotonic() + _REFUSAL) as connection:
+        _report(me, connection)
+
+
+def _report(me: Node, connection: socket.socket) -> None:
+    connection.sendall(json.dumps(asdict(replace(me, clock=time.time()))).encode() + b"\n")
 
 
 def _refuse(port: int, others: int, answer: dict[str, Any]) -> None:
@@ -118,8 +145,9 @@ def _gather(
                         raise
                     break
                 node = _read_node(connection)
-                if node is None:  # a port scanner, a health check
+                if node is None or node.refusal:  # a port scanner, a health check; or a node that leaves
                     connection.close()
+                    _bear(node, incomplete=incomplete)
                     continue
                 connections.append(connection)
                 _forget_lost(connections, nodes, by_node, [node.rank])  # it was started again
@@ -139,6 +167,16 @@ def _gather(
             connection.close()
         raise
     return agreed, Link(by_node)
+
+
+def _bear(node: Node | None, *, incomplete: bool) -> None:
+    """Go on without a node that can't take part, where that will do."""
+    if node is None:
+        return
+    text = f"node {node.rank} ({node.host}) can't begin: {node.refusal}"
+    if not incomplete:
+        raise _ERRORS.get(node.status, ServiceError)(text)
+    print(f"Warning: {text}", file=sys.stderr, flush=True)
 
 
 def _forget_lost(
@@ -169,7 +207,7 @@ def _join(me: Node, address: tuple[str, int], deadline: float) -> tuple[Agreed, 
     """As any other node: report to node 0 and wait for its answer."""
     connection = _connect(address, deadline)
     try:
-        connection.sendall(json.dumps(asdict(replace(me, clock=time.time()))).encode() + b"\n")
+        _report(me, connection)
         connection.settimeout(max(1.0, deadline - time.monotonic()))
         line = _read_line(connection)
     except OSError:  # reset, or no answer in time

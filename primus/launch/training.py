@@ -95,7 +95,7 @@ def run_training(training: Training, *, argv: Sequence[str]) -> Ended:
     resources = training.resources
     os.environ.update(training.experiment.secrets)  # so that they are known as such wherever they turn up
     with ExitStack() as held:
-        with _refusal_told(resources):
+        with refusal_told(resources):
             if training.inside is None:
                 registry.require_packages(training.backend)
             else:
@@ -113,13 +113,13 @@ def run_training(training: Training, *, argv: Sequence[str]) -> Ended:
         return replace(ended, exit_status=training.stage.finish(ended.exit_status))
 
 
-def _refusal_told(resources: Resources) -> AbstractContextManager[None]:
+def refusal_told(resources: Resources) -> AbstractContextManager[None]:
     """In here, the other nodes are told what keeps this one from beginning."""
     if resources.nnodes == 1:
         return nullcontext()
-    from primus.launch.rendezvous import refusal_told
+    from primus.launch import rendezvous
 
-    return refusal_told(resources)
+    return rendezvous.refusal_told(resources)
 
 
 def _address(resources: Resources) -> str | None:

@@ -186,6 +186,33 @@ def test_a_node_0_that_cannot_begin_tells_the_others_why(port):
     assert str(answer) == "node 0 can't begin: no such thing"
 
 
+def test_a_node_that_cannot_begin_tells_node_0_and_so_all_why(port):
+    def refuse():
+        last = Resources(nnodes=3, node_rank=2, nproc_per_node=1, master_addr="127.0.0.1", master_port=port)
+        with pytest.raises(MissingError, match=r"^/data is not here$"), refusal_told(last):
+            raise MissingError("/data is not here")
+
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(node, rank, port, nnodes=3) for rank in (0, 1)]
+        pool.submit(refuse).result()
+        for other in others:
+            assert isinstance(other.result(), MissingError)
+            assert f"node 2 ({socket.gethostname()}) can't begin: /data is not here" in str(other.result())
+
+
+def test_one_that_cannot_begin_is_gone_on_without_where_that_will_do(port, capsys):
+    def refuse():
+        last = Resources(nnodes=3, node_rank=2, nproc_per_node=1, master_addr="127.0.0.1", master_port=port)
+        with pytest.raises(MissingError), refusal_told(last):
+            raise MissingError("/data is not here")
+
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(node, rank, port, nnodes=3, timeout=3.0, incomplete=True) for rank in (0, 1)]
+        pool.submit(refuse).result()
+        assert [other.result().run_id for other in others] == ["run-of-0"] * 2
+    assert "can't begin: /data is not here" in capsys.readouterr().err
+
+
 def test_the_others_hear_which_node_did_not_come(port):
     answers = meet(((0, port), {"nnodes": 3, "timeout": 1.0}), ((1, port), {"nnodes": 3}))
     assert all(isinstance(answer, ServiceError) for answer in answers)
