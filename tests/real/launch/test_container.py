@@ -230,7 +230,8 @@ def test_a_worker_that_runs_out_of_memory_is_told_as_such(contain: Callable[...,
     wrapper = tmp_path / "bin/podman"
     wrapper.parent.mkdir()
     limited = '[ "$1" = run ] && shift && set -- run --memory=96m "$@"'
-    wrapper.write_text(f'#!/bin/sh\n{limited}\nexec {shutil.which("podman")} "$@"\n')
+    own_folder = f"cd {tmp_path}"  # conmon leaves a file `oom` where it runs
+    wrapper.write_text(f'#!/bin/sh\n{limited}\n{own_folder}\nexec {shutil.which("podman")} "$@"\n')
     wrapper.chmod(0o755)
     run = contain("take_all_memory", environ={"PATH": f"{wrapper.parent}:{os.environ['PATH']}"})
     status, _, err = run.finish()
