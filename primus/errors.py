@@ -28,6 +28,11 @@ class ExitStatus(IntEnum):
     """A part of it was done, and is kept: some GEMM shapes could not be tuned."""
 
 
+def as_in_shell(code: int) -> int:
+    """The exit status that a shell shows for what Python says of a process that has ended: 128+N for -N, signal N."""
+    return code if code >= 0 else 128 - code
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
     """The place that a value came from."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 import threading
@@ -128,6 +130,19 @@ def test_data_that_is_not_here_keeps_a_training_from_starting(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(primus.MissingError, match=r"corpus\.bin does not exist here"):
         primus.launch(primus.load("tiny_llama", backend="megatron"), nproc_per_node=1)
+
+
+def test_node_0_is_told_what_keeps_another_node_from_beginning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment = primus.load("tiny_llama", backend="megatron", values={"micro_batch_size": 8})
+    with socket.create_server(("127.0.0.1", 0)) as node_0:
+        place = {"master_addr": "127.0.0.1", "master_port": node_0.getsockname()[1]}
+        with pytest.raises(primus.MissingError):
+            primus.launch(experiment, nnodes=2, node_rank=1, nproc_per_node=1, **place)
+        with node_0.accept()[0] as connection, connection.makefile() as lines:
+            told = json.loads(lines.readline())
+    assert told["rank"] == 1
+    assert "corpus.bin does not exist here" in told["refusal"]
 
 
 def test_a_thread_that_signals_do_not_reach_is_refused():

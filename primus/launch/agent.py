@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from primus.backends.heartbeat import STACKS_SIGNAL
-from primus.errors import ExitStatus
+from primus.errors import ExitStatus, as_in_shell
 from primus.launch.kernel import KernelWatch
 from primus.lifeline import PARENT_VARIABLE, die_with_parent
 
@@ -286,8 +286,7 @@ def _exit_status(pid: int) -> int | None:
     ended, status = os.waitpid(pid, os.WNOHANG)
     if not ended:
         return None
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
+    return as_in_shell(os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from primus.launch.container.prepare import Preparation
 from primus.launch.container.request import Request
 from primus.launch.devices import find_accelerators
 from primus.launch.topology import plan_resources
-from primus.launch.training import Training, run_training
+from primus.launch.training import Training, refusal_told, run_training
 from primus.run import RunDirectory, Status
 from primus.runs.series import Series, read_series
 
@@ -76,23 +76,24 @@ def launch(
         master_port=master_port,
         accelerators=accelerators,
     )
-    prepared = judge(experiment, resources=resources, environ=os.environ)
-    usable = withhold(prepared.usable(), os.environ)
-    warn(prepared.warnings)
-    if prepared.missing:
-        raise MissingError("\n".join(str(problem) for problem in prepared.missing))
-    inside = None
-    if image is not None:
-        inside = Preparation(Request(image=image), accelerator=accelerators.kind, environ=os.environ, dry_run=False)
-    training = Training(
-        backend=prepared.backend,
-        experiment=usable,
-        resources=resources,
-        accelerators=accelerators,
-        resume=resume,
-        inside=inside,
-        care=care or Care(),
-    )
-    training.beginning()
+    with refusal_told(resources):
+        prepared = judge(experiment, resources=resources, environ=os.environ)
+        usable = withhold(prepared.usable(), os.environ)
+        warn(prepared.warnings)
+        if prepared.missing:
+            raise MissingError("\n".join(str(problem) for problem in prepared.missing))
+        inside = None
+        if image is not None:
+            inside = Preparation(Request(image=image), accelerator=accelerators.kind, environ=os.environ, dry_run=False)
+        training = Training(
+            backend=prepared.backend,
+            experiment=usable,
+            resources=resources,
+            accelerators=accelerators,
+            resume=resume,
+            inside=inside,
+            care=care or Care(),
+        )
+        training.beginning()
     ended = run_training(training, argv=sys.argv)
     return Run(path=ended.run_dir, exit_status=ended.exit_status)

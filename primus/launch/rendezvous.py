@@ -145,9 +145,12 @@ def _gather(
                         raise
                     break
                 node = _read_node(connection)
-                if node is None or node.refusal:  # a port scanner, a health check; or a node that leaves
+                if node is None:  # a port scanner, a health check
                     connection.close()
-                    _bear(node, incomplete=incomplete)
+                    continue
+                if node.refusal:
+                    connection.close()
+                    _do_without(node, incomplete=incomplete)
                     continue
                 connections.append(connection)
                 _forget_lost(connections, nodes, by_node, [node.rank])  # it was started again
@@ -169,10 +172,8 @@ def _gather(
     return agreed, Link(by_node)
 
 
-def _bear(node: Node | None, *, incomplete: bool) -> None:
-    """Go on without a node that can't take part, where that will do."""
-    if node is None:
-        return
+def _do_without(node: Node, *, incomplete: bool) -> None:
+    """Say why a node can't take part: an error, unless those that come may go on without it."""
     text = f"node {node.rank} ({node.host}) can't begin: {node.refusal}"
     if not incomplete:
         raise _ERRORS.get(node.status, ServiceError)(text)

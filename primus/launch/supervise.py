@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from primus.errors import as_in_shell
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Each asks the workers to stop at the next step; a second one kills them."""
 
@@ -93,7 +95,7 @@ class Supervisor:
             status = self._child.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
-        return status if status >= 0 else 128 - status
+        return as_in_shell(status)
 
     def tell(self, number: int) -> None:
         """Send the child a signal, which an agent passes on to its workers."""
@@ -161,11 +163,6 @@ def _adopt_orphans(on: bool) -> None:
     """Become the parent of descendants whose own parent has gone, so that none gets out of sight."""
     pr_set_child_subreaper = 36
     ctypes.CDLL(None).prctl(pr_set_child_subreaper, int(on))
-
-
-def children(parent: int) -> set[int]:
-    """Process ids of the direct children of a process, ended ones that nobody has waited for included."""
-    return {pid for pid, its_parent in _processes() if its_parent == parent}
 
 
 def descendants(ancestor: int) -> set[int]:

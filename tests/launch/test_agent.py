@@ -161,23 +161,22 @@ def test_what_a_worker_says_of_its_own_end_counts(start):
     assert json.loads((node.run_dir / "failures/node0-rank1.json").read_text()) == note
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_request_to_stop_reaches_every_worker(start, number):
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGTERM),
+        (signal.SIGHUP, signal.SIGTERM),
+        (signal.SIGUSR1, signal.SIGUSR1),
+    ],
+)
+def test_a_request_to_stop_reaches_every_worker(start, sent, told):
     node = start(DO_0="wait()", DO_1="wait()")
     node.wait_for("up-0", "up-1")
-    node.process.send_signal(number)
-    assert node.finish() == (128 + signal.SIGTERM, "")
-    assert (node.run_dir / "told-0-SIGTERM").exists()
-    assert (node.run_dir / "told-1-SIGTERM").exists()
-
-
-def test_the_signal_that_asks_for_a_save_is_passed_on_as_it_is(start):
-    node = start(DO_0="wait()", DO_1="wait()")
-    node.wait_for("up-0", "up-1")
-    node.process.send_signal(signal.SIGUSR1)
-    assert node.finish() == (128 + signal.SIGUSR1, "")
-    assert (node.run_dir / "told-0-SIGUSR1").exists()
-    assert (node.run_dir / "told-1-SIGUSR1").exists()
+    node.process.send_signal(sent)
+    assert node.finish() == (128 + told, "")
+    assert (node.run_dir / f"told-0-{told.name}").exists()
+    assert (node.run_dir / f"told-1-{told.name}").exists()
 
 
 def test_the_signal_that_asks_for_stacks_is_passed_on_and_ends_nothing(start):

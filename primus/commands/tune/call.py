@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
+from primus.errors import as_in_shell
 from primus.lifeline import end_with_parent
 
 
@@ -27,7 +28,7 @@ def call(argv: Sequence[str], variables: Mapping[str, str]) -> int:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-    return status if status >= 0 else 128 - status
+    return as_in_shell(status)
 
 
 def command_of(argv: Sequence[str]) -> list[str]:

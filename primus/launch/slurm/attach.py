@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from primus.errors import ExitStatus, ServiceError
+from primus.errors import ExitStatus, ServiceError, as_in_shell
 from primus.launch.follow import Follower
 from primus.launch.slurm.queue import Row, queued
 from primus.launch.slurm.reasons import read_reason
@@ -176,7 +176,7 @@ def run_attached(
                 _stop(salloc, files, environ, gently=asked == 1)
     _show(logs)
     status = salloc.returncode
-    return status if status >= 0 else 128 - status
+    return as_in_shell(status)
 
 
 def _stop(salloc: subprocess.Popen[bytes], files: JobFiles, environ: Mapping[str, str], *, gently: bool) -> None:
