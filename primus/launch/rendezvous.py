@@ -116,15 +116,26 @@ def _report(me: Node, connection: socket.socket) -> None:
 
 
 def _refuse(port: int, others: int, answer: dict[str, Any]) -> None:
-    """Answer those who come within a short time."""
-    print("Node 0 can't begin; telling the other nodes.", file=sys.stderr, flush=True)
-    deadline = time.monotonic() + _REFUSAL
+    """As node 0, before it has met anybody."""
     with suppress(PrimusError, OSError), listen(port, backlog=others) as server:
-        for _ in range(others):
-            server.settimeout(max(0.01, deadline - time.monotonic()))
-            with server.accept()[0] as connection:
-                _read_node(connection)
-                _answer([connection], answer)
+        _refuse_those_to_come(server, others, answer, time.monotonic() + _REFUSAL)
+
+
+def _refuse_those_to_come(server: socket.socket, count: int, answer: dict[str, Any], deadline: float) -> None:
+    """Answer so many nodes, or those that come in time."""
+    if count > 0:
+        print("Node 0 can't begin; telling the other nodes.", file=sys.stderr, flush=True)
+    while count > 0:
+        server.settimeout(max(0.01, deadline - time.monotonic()))
+        try:
+            connection = server.accept()[0]
+        except TimeoutError:
+            return
+        with connection:
+            if _read_node(connection) is not None:
+                count -= 1
+                with suppress(ServiceError):  # it has gone again
+                    _answer([connection], answer)
 
 
 def _gather(
@@ -132,44 +143,70 @@ def _gather(
 ) -> tuple[Agreed, Link]:
     """As node 0: wait for every other node, compare, and answer all."""
     connections: list[socket.socket] = []
-    nodes = {0: me}
     by_node: dict[int, socket.socket] = {}
     _allow_files(me.nnodes + _SPARE_FILES)
+    with listen(port, backlog=me.nnodes) as server:
+        try:
+            _await_others(me, server, connections, by_node, deadline, incomplete=incomplete)
+            agreed = decide()
+        except PrimusError as error:
+            answer = _answer_error(connections, error)
+            still_out = me.nnodes - 1 - len(connections)
+            _refuse_those_to_come(server, still_out, answer, min(time.monotonic() + _REFUSAL, deadline))
+            raise
     try:
-        with listen(port, backlog=me.nnodes) as server:
-            while len(nodes) < me.nnodes:
-                try:
-                    connection = _accept(server, set(range(me.nnodes)) - nodes.keys(), deadline)
-                except ServiceError:
-                    if not incomplete:
-                        raise
-                    break
-                node = _read_node(connection)
-                if node is None:  # a port scanner, a health check
-                    connection.close()
-                    continue
-                if node.refusal:
-                    connection.close()
-                    _do_without(node, incomplete=incomplete)
-                    continue
-                connections.append(connection)
-                _forget_lost(connections, nodes, by_node, [node.rank])  # it was started again
-                problem = _difference(me, node, nodes)
-                if problem:
-                    raise UsageError(problem)
-                _compare_clocks(node)
-                nodes[node.rank], by_node[node.rank] = node, connection
-                if len(nodes) == me.nnodes:
-                    _forget_lost(connections, nodes, by_node, list(by_node))
-        agreed = decide()
         _answer(connections, asdict(agreed))
-    except PrimusError as error:
-        for connection in connections:
-            with suppress(PrimusError):
-                _answer([connection], {"error": str(error), "status": error.status})
-            connection.close()
+    except ServiceError as error:
+        _answer_error(connections, error)
         raise
     return agreed, Link(by_node)
+
+
+def _answer_error(connections: list[socket.socket], error: PrimusError) -> dict[str, Any]:
+    """End these connections with what went wrong, and return what they were told."""
+    answer = {"error": str(error), "status": error.status}
+    for connection in connections:
+        with suppress(ServiceError), connection:  # it has gone again
+            _answer([connection], answer)
+    return answer
+
+
+def _await_others(
+    me: Node,
+    server: socket.socket,
+    connections: list[socket.socket],
+    by_node: dict[int, socket.socket],
+    deadline: float,
+    *,
+    incomplete: bool,
+) -> None:
+    """Wait for every other node and compare it; `connections` gets all that came, `by_node` those to go on with."""
+    nodes = {0: me}
+    while len(nodes) < me.nnodes:
+        try:
+            connection = _accept(server, set(range(me.nnodes)) - nodes.keys(), deadline)
+        except ServiceError:
+            if not incomplete:
+                raise
+            break
+        node = _read_node(connection)
+        if node is None:  # a port scanner, a health check
+            connection.close()
+            continue
+        connections.append(connection)
+        if node.refusal:
+            _do_without(node, incomplete=incomplete)
+            connections.remove(connection)
+            connection.close()
+            continue
+        _forget_lost(connections, nodes, by_node, [node.rank])  # it was started again
+        problem = _difference(me, node, nodes)
+        if problem:
+            raise UsageError(problem)
+        _compare_clocks(node)
+        nodes[node.rank], by_node[node.rank] = node, connection
+        if len(nodes) == me.nnodes:
+            _forget_lost(connections, nodes, by_node, list(by_node))
 
 
 def _do_without(node: Node, *, incomplete: bool) -> None:

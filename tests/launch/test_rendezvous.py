@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,11 @@ def port():
 
 LEFT = b'{"rank": 1, "nnodes": 3, "nproc_per_node": 1, "host": "a", "digest": "same"}\n'
 """A node that reports, and is stopped then."""
+
+REFUSING = {
+    "rank": 2, "nnodes": 3, "nproc_per_node": 1, "host": "b", "digest": "", "refusal": "/data is not here", "status": 4
+}  # fmt: skip
+"""What a node reports that can't begin."""
 
 links = []
 """The connections of the nodes of a test; they stay as long as it goes on."""
@@ -198,6 +204,22 @@ def test_a_node_that_cannot_begin_tells_node_0_and_so_all_why(port):
         for other in others:
             assert isinstance(other.result(), MissingError)
             assert f"node 2 ({socket.gethostname()}) can't begin: /data is not here" in str(other.result())
+
+
+def test_a_node_that_comes_after_another_could_not_begin_hears_of_it_too(port):
+    """Without that it would wait for a node 0 that has gone."""
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(node, 0, port, nnodes=3)
+        with connect(port) as last:
+            last.sendall(json.dumps(REFUSING).encode() + b"\n")
+            while last.recv(100):  # told, and closed by node 0
+                pass
+        with connect(port):  # a stranger is not one of the nodes
+            pass
+        late = node(1, port, nnodes=3, timeout=0.5)
+        for answer in (first.result(), late):
+            assert isinstance(answer, MissingError)
+            assert str(answer) == "node 2 (b) can't begin: /data is not here"
 
 
 def test_one_that_cannot_begin_is_gone_on_without_where_that_will_do(port, capsys):
