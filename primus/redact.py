@@ -53,6 +53,9 @@ _SHAPES = r"""(?xs)
         | xox[abeoprs]-[A-Za-z0-9-]{10,}                         # Slack
         | (?:AKIA|ASIA)[A-Z0-9]{16}                              # AWS key id
         | AIza[A-Za-z0-9_-]{30,}                                 # Google
+        | ya29\.[A-Za-z0-9_-]{20,}                               # Google, for a short time
+        | (?:npm_|dapi)(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{30,}        # npm; Databricks
+        | pypi-AgE[A-Za-z0-9_-]{30,} | hv[sb]\.[A-Za-z0-9_-]{20,}  # PyPI; HashiCorp Vault
         | nvapi-[A-Za-z0-9_-]{20,} | wandb_v1_[A-Za-z0-9_]{20,} | dckr_pat_[A-Za-z0-9_-]{20,}
         | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*  # JSON web token
       )
@@ -83,6 +86,11 @@ _RULES: tuple[tuple[tuple[str, ...], str, str], ...] = (
         rf"\g<kept>{HIDDEN}",
     ),
     (
+        ("curl", "wget"),
+        r"(?P<kept>\b(?:curl|wget)\b[^\r\n]*?\s(?:-u|--user|--proxy-user)[ =]?['\"]?[^\s:'\"=]+:)[^\s'\"]+",
+        rf"\g<kept>{HIDDEN}",
+    ),
+    (
         ("machine",),
         r"(?P<kept>\bmachine\s+\S+\s+login\s+\S+\s+password\s+)\S+",  # .netrc
         rf"\g<kept>{HIDDEN}",
@@ -105,7 +113,8 @@ _CODE = (
 
 _SHAPE_HINTS = (
     *("hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-", "ak-", "xox", "akia", "asia"),
-    *("aiza", "nvapi-", "wandb_v1_", "dckr_pat_", "eyj", "private key"),
+    *("aiza", "ya29.", "npm_", "dapi", "pypi-age", "hvs.", "hvb."),
+    *("nvapi-", "wandb_v1_", "dckr_pat_", "eyj", "private key"),
 )
 _NAME_HINTS = (
     *("key", "token", "pass", "secret", "pwd", "cred", "auth", "bearer", "cookie", "dsn", "netrc", "sas"),
