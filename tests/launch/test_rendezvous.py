@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from primus.errors import MissingError, PrimusError, ServiceError, UsageError
 from primus.job import Resources
+from primus.launch import rendezvous
 from primus.launch.attempt import Agreed
 from primus.launch.rendezvous import agree, refusal_told
 
@@ -28,6 +31,37 @@ REFUSING = {
     "rank": 2, "nnodes": 3, "nproc_per_node": 1, "host": "b", "digest": "", "refusal": "/data is not here", "status": 4
 }  # fmt: skip
 """What a node reports that can't begin."""
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """However long a node takes to come and to speak."""
+    monkeypatch.setattr(rendezvous, "_REFUSAL", 60.0)
+    monkeypatch.setattr(rendezvous, "_PATIENCE", 60.0)
+
+
+@pytest.fixture
+def time_is_up(monkeypatch):
+    """Lets so many seconds pass as soon as so many nodes have spoken to node 0."""
+
+    def when(seconds, spoken):
+        nodes, read = [], rendezvous._read_node
+
+        def count(connection):
+            nodes.append(read(connection))
+            return nodes[-1]
+
+        monkeypatch.setattr(rendezvous, "_read_node", count)
+        clock(monkeypatch, monotonic=lambda: time.monotonic() + (seconds if len(nodes) >= spoken else 0.0))
+
+    return when
+
+
+def clock(monkeypatch, **functions):
+    """Let rendezvous.py, and nobody else, see another time."""
+    real = {"monotonic": time.monotonic, "time": time.time, "sleep": time.sleep}
+    monkeypatch.setattr(rendezvous, "time", SimpleNamespace(**real | functions))
+
 
 links = []
 """The connections of the nodes of a test; they stay as long as it goes on."""
@@ -91,7 +125,8 @@ def test_clocks_that_are_apart_are_a_warning(port, capsys, monkeypatch, seconds,
     def shifted(me, **changes):
         return replace(me, clock=changes["clock"] + seconds)
 
-    monkeypatch.setattr("primus.launch.rendezvous.replace", shifted)
+    monkeypatch.setattr(rendezvous, "replace", shifted)
+    clock(monkeypatch, time=lambda: 1000.0)
     meet(((0, port), {}), ((1, port), {}))
     assert words in capsys.readouterr().err
 
@@ -112,8 +147,9 @@ def test_a_node_that_never_comes_is_named(port):
     assert "node 1, 2, 3 did not come" in str(answer)
 
 
-def test_those_that_come_go_on_without_the_others_where_that_will_do(port):
-    answers = meet(*(((rank, port), {"nnodes": 3, "timeout": 0.5, "incomplete": True}) for rank in (0, 1)))
+def test_those_that_come_go_on_without_the_others_where_that_will_do(port, time_is_up):
+    time_is_up(30.0, spoken=1)
+    answers = meet(*(((rank, port), {"nnodes": 3, "timeout": 30.0, "incomplete": True}) for rank in (0, 1)))
     assert answers == [Agreed(run_id="run-of-0", attempt=3)] * 2
     assert sorted(map(sorted, (link.nodes for link in links))) == [[0], [1]]
 
@@ -216,26 +252,28 @@ def test_a_node_that_comes_after_another_could_not_begin_hears_of_it_too(port):
                 pass
         with connect(port):  # a stranger is not one of the nodes
             pass
-        late = node(1, port, nnodes=3, timeout=0.5)
+        late = node(1, port, nnodes=3)
         for answer in (first.result(), late):
             assert isinstance(answer, MissingError)
             assert str(answer) == "node 2 (b) can't begin: /data is not here"
 
 
-def test_one_that_cannot_begin_is_gone_on_without_where_that_will_do(port, capsys):
+def test_one_that_cannot_begin_is_gone_on_without_where_that_will_do(port, capsys, time_is_up):
     def refuse():
         last = Resources(nnodes=3, node_rank=2, nproc_per_node=1, master_addr="127.0.0.1", master_port=port)
         with pytest.raises(MissingError), refusal_told(last):
             raise MissingError("/data is not here")
 
+    time_is_up(30.0, spoken=2)
     with ThreadPoolExecutor(3) as pool:
-        others = [pool.submit(node, rank, port, nnodes=3, timeout=3.0, incomplete=True) for rank in (0, 1)]
+        others = [pool.submit(node, rank, port, nnodes=3, timeout=30.0, incomplete=True) for rank in (0, 1)]
         pool.submit(refuse).result()
         assert [other.result().run_id for other in others] == ["run-of-0"] * 2
     assert "can't begin: /data is not here" in capsys.readouterr().err
 
 
-def test_the_others_hear_which_node_did_not_come(port):
-    answers = meet(((0, port), {"nnodes": 3, "timeout": 1.0}), ((1, port), {"nnodes": 3}))
+def test_the_others_hear_which_node_did_not_come(port, time_is_up):
+    time_is_up(30.0, spoken=1)
+    answers = meet(((0, port), {"nnodes": 3, "timeout": 30.0}), ((1, port), {"nnodes": 3, "timeout": 120.0}))
     assert all(isinstance(answer, ServiceError) for answer in answers)
     assert all("node 2 did not come" in str(answer) for answer in answers)
