@@ -23,6 +23,7 @@ run_dir, rank = pathlib.Path(sys.argv[1]), os.environ["RANK"]
 def hold(number, frame):
     (run_dir / f"told-{rank}-{signal.Signals(number).name}").touch()
     if number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # the end of another worker makes the agent tell it once more
         sys.exit(128 + number)
 for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
     signal.signal(number, hold)
@@ -75,7 +76,7 @@ class Node:
         return json.loads((self.run_dir / f"up-{rank}").read_text())
 
     def finish(self) -> tuple[int, str]:
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=240)
         return self.process.returncode, out
 
 
@@ -215,10 +216,22 @@ def test_a_store_that_dies_ends_the_job(start, tmp_path):
     assert "Error: the store of the job has ended with exit status 1" in out
 
 
+STORE_THAT_DIES = """\
+import pathlib, time
+while not pathlib.Path({up!r}).exists():
+    time.sleep(0.01)
+pathlib.Path({dead!r}).touch()
+raise ImportError
+"""
+
+
 def test_a_worker_that_fails_after_the_store_is_the_one_that_counts(start, tmp_path):
+    dead = tmp_path / "run/dead"
     (tmp_path / "torch").mkdir()
-    (tmp_path / "torch/__init__.py").write_text("raise ImportError")
-    assert start(DO_0="wait()", DO_1="time.sleep(0.5); sys.exit(3)").finish()[0] == 3
+    (tmp_path / "torch/__init__.py").write_text(STORE_THAT_DIES.format(up=str(tmp_path / "run/up-1"), dead=str(dead)))
+    node = start(DO_0="wait()", DO_1="wait('dead'); time.sleep(0.5); sys.exit(3)")
+    assert node.finish()[0] == 3
+    assert dead.exists()
 
 
 def test_node_0_keeps_the_store_while_another_node_uses_it(start):
@@ -261,12 +274,11 @@ def test_a_request_to_stop_ends_that_wait(start):
         connection.close()
 
 
-def test_workers_die_with_an_agent_that_is_killed(start, gone):
+def test_workers_die_with_an_agent_that_is_killed(start, gone, until):
     node = start(DO_0="wait()", DO_1="wait()")
     node.wait_for("up-0", "up-1")
-    pids = [
-        int(each) for each in Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text().split()
-    ]
-    assert len(pids) == 3  # with the store
+    children = Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children")
+    until(lambda: len(children.read_text().split()) == 3)  # with the store, which is started last
+    pids = [int(each) for each in children.read_text().split()]
     node.process.kill()
     gone(*pids)
