@@ -48,11 +48,21 @@ def resume(worker: Worker) -> None:
 def hang(worker: Worker) -> None:
     """After the third step rank 0 waits for nothing, and the others for rank 0."""
     worker.begin(0)
+    (worker.run_dir.path / f"waiting-{worker.rank}").touch()
+    wait_for_the_others(worker)
     for step in (1, 2, 3):
         worker.step_done(step)
     (hold_up if worker.rank == 0 else wait_for_rank_0)(worker)
     worker.step_done(4)
     never_stop(worker)
+
+
+def hang_when_told(worker: Worker) -> None:
+    """Like that, but the first step waits to be told to begin."""
+    (worker.run_dir.path / f"waiting-{worker.rank}").touch()
+    while not (worker.run_dir.path / "begin").exists():
+        time.sleep(0.01)
+    hang(worker)
 
 
 def hold_up(worker: Worker) -> None:
