@@ -116,7 +116,7 @@ def test_a_second_signal_kills_a_worker_that_does_not_stop(launch, gone):
 
 
 def test_a_signal_that_comes_twice_at_once_is_one_request(launch):
-    run = launch("save_slowly")
+    run = launch("save_slowly", echo=60.0)  # however long the second one takes to come
     run.wait_for("waiting-0")
     run.process.send_signal(signal.SIGTERM)
     time.sleep(0.01)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from primus.job import Job, Resources
+from primus.launch import supervise
 from primus.launch.attempt import Agreed
 from primus.launch.care import Care
 from primus.launch.local import submit
@@ -24,6 +25,7 @@ job = Job(
     files={"experiment.yaml": "toy: true\n"},
 )
 care = Care(**wanted.get("care", {}))
+supervise.ECHO = wanted.get("echo", supervise.ECHO)
 link = None
 if wanted.get("meet"):
     _, link = agree(job.resources, digest="toy", decide=lambda: Agreed(run_id="toy"), timeout=60)
