@@ -40,7 +40,7 @@ class ToyRun:
             text=True,
         )
 
-    def finish(self, timeout: float = 60) -> tuple[int, str, str]:
+    def finish(self, timeout: float = 240) -> tuple[int, str, str]:
         """Exit status, stdout and stderr of the launcher."""
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
@@ -62,7 +62,7 @@ class ToyRun:
         return (self.run_dir / "logs" / f"node{node}" / f"rank{rank}.log").read_text()
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float = 240) -> None:
     """Return when the condition holds; fail when it never does."""
     end = time.monotonic() + timeout
     while not condition():

@@ -80,7 +80,7 @@ def start(root: Path, *words: str) -> subprocess.Popen[str]:
 
 def train(root: Path, *words: str) -> tuple[int, str]:
     process = start(root, *words)
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=240)[0]
     return process.returncode, output
 
 
@@ -132,7 +132,7 @@ def test_a_signal_saves_and_ends_the_run_with_its_own_status(tmp_path: Path) -> 
     while process.poll() is None and not list(tmp_path.glob("output/*/*/*/runs/*/metrics.jsonl")):
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == 128 + signal.SIGTERM
     assert found.json("status.json")["state"] == "interrupted"
     assert (found.folder / "checkpoints/latest_checkpointed_iteration.txt").exists()

@@ -157,6 +157,6 @@ def test_all_stages_stop_when_asked_and_do_not_go_on(tmp_path: Path, until: Call
     ) as tune:
         until(lambda: list(tmp_path.glob("output/*/*/*/runs/*/logs/node0/rank0.log")))
         tune.send_signal(signal.SIGTERM)
-        out, _ = tune.communicate(timeout=60)
+        out, _ = tune.communicate(timeout=240)
     assert tune.returncode == 143
     assert "Stage 2" not in out

@@ -142,7 +142,7 @@ def test_when_asked_to_stop_it_keeps_what_it_has(tuning, gemm, until, gone, numb
     until(lambda: len(tuning.journal()) >= 1)
     benches = children(tuner.pid)
     tuner.send_signal(number)
-    out, _ = tuner.communicate(timeout=30)
+    out, _ = tuner.communicate(timeout=240)
     assert tuner.returncode == 128 + number
     assert f"Stopped by {number.name}. What is tuned is kept; start again to go on." in out
     gone(*benches)
@@ -325,7 +325,7 @@ def test_a_signal_ends_the_question_to_pytorch_and_the_results_are_kept(tuning, 
     tune = tuning.start(also=["tunableop"], environ={"PYTHONPATH": str(tmp_path)})
     until((tmp_path / "asked").exists)
     tune.send_signal(signal.SIGTERM)
-    out, _ = tune.communicate(timeout=60)
+    out, _ = tune.communicate(timeout=240)
     assert tune.returncode == 143
     assert "No file for PyTorch's TunableOp: it was asked to stop before" in out
     assert len(tuning.results().rows) == 1
