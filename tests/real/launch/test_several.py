@@ -50,7 +50,7 @@ def test_the_failing_ranks_status_comes_back_with_its_own_last_lines(launch, gon
 def test_a_worker_that_hangs_after_anothers_failure_is_ended(launch, gone):
     run = launch("raise_error_beside_a_hang", resources=TWO)
     run.wait_for("failures/node0-rank1.json")
-    assert run.finish(timeout=25)[0] == 1
+    assert run.finish()[0] == 1
     assert run.status()["cause"].startswith("rank 1 on node 0: ValueError")
     gone(run.pid(0), run.pid(1))
 
@@ -85,14 +85,14 @@ def test_sigusr1_reaches_every_worker(launch):
 
 
 def test_a_second_signal_kills_workers_that_do_not_stop(launch, gone):
-    run = launch("never_stop", resources=TWO)
+    run = launch("never_stop", resources=TWO, care={"grace": 3600.0})
     run.wait_for("waiting-0", "waiting-1")
     run.process.send_signal(signal.SIGINT)
     while "SIGINT: stopping" not in run.process.stdout.readline():
         continue
     time.sleep(ECHO)
     run.process.send_signal(signal.SIGINT)
-    assert run.finish(timeout=25)[0] == 130
+    assert run.finish()[0] == 130
     gone(run.pid(0), run.pid(1))
 
 
