@@ -23,7 +23,7 @@ MEMORY = 64000
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "unshare", "setpriv")
 _SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-_PATIENCE = 90.0
+_PATIENCE = 240.0
 
 
 def why_not() -> str | None:

@@ -203,7 +203,7 @@ def test_a_cancelled_job_ends_the_wait(desk: Desk) -> None:
         desk.cluster.wait_for(lambda: any(run.glob("seen*") for run in desk.runs()), "the training")
         desk.cluster.wait_for((desk.run() / "seen-rank0.json").exists, "the training")
         desk.cluster.run("scancel", read(desk.run() / "slurm.json")["job"])
-        assert waiting.wait(30) == 128 + signal.SIGTERM
+        assert waiting.wait(240) == 128 + signal.SIGTERM
         assert waiting.stderr is not None
         assert "was cancelled" in waiting.stderr.read()
 
@@ -270,7 +270,7 @@ def test_many_submissions_at_once(desk: Desk) -> None:
         )
         for number in range(20)
     ]
-    jobs = {process.communicate(timeout=60)[0].strip() for process in started}
+    jobs = {process.communicate(timeout=240)[0].strip() for process in started}
     assert {process.returncode for process in started} == {0}
     assert len(jobs) == 20
     assert len(desk.cluster.run("squeue", "-h", "-t", "PD").stdout.splitlines()) == 20

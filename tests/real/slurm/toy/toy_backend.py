@@ -15,6 +15,7 @@ KEYS = (
     Key(name="steps", types=("int",), default=3),
     Key(name="step_seconds", types=("float",), default=0.0),
     Key(name="save_seconds", types=("float",), default=0.0),
+    Key(name="hold", types=("int", "none")),
     Key(name="note", types=("str",), default=""),
     Key(name="fail_rank", types=("int", "none")),
     Key(name="fail_status", types=("int",), default=7),

@@ -1,5 +1,5 @@
 """The training of the toy backend: each rank writes down where it runs; rank 0 reports steps, and saves when asked to
-stop. A checkpoint is a file with the number of a step."""
+stop. A checkpoint is a file with the number of a step. After the step `hold` it waits for the test."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def train(worker: Worker) -> None:
         "steps": 3,
         "step_seconds": 0.0,
         "save_seconds": 0.0,
+        "hold": None,
         "fail_rank": None,
         "fail_status": 7,
     } | worker.experiment.plain()
@@ -34,9 +35,10 @@ def train(worker: Worker) -> None:
         "environment": dict(os.environ),
         "cpus": len(os.sched_getaffinity(0)),
     }
-    (worker.run_dir.path / f"seen-rank{worker.rank}.json").write_text(json.dumps(seen))
+    write(worker.run_dir.path / f"seen-rank{worker.rank}.json", json.dumps(seen))
     checkpoint = worker.experiment.folder / "checkpoints" / "step"
     first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    go_on = worker.experiment.folder / "go-on"
     worker.begin(first)
     for step in range(first + 1, values["steps"] + 1):
         if worker.stop_signal is not None:
@@ -48,14 +50,17 @@ def train(worker: Worker) -> None:
         worker.step_done(step)
         if worker.rank == 0:
             worker.record(step=step, loss=4.0 / step)
-            save(checkpoint, step)
+            write(checkpoint, str(step))
+        while step == values["hold"] and worker.stop_signal is None and not go_on.exists():
+            time.sleep(0.01)
 
 
-def save(checkpoint: Path, step: int) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    partial = checkpoint.with_suffix(".partial")
-    partial.write_text(str(step))
-    partial.replace(checkpoint)
+def write(path: Path, text: str) -> None:
+    """All at once: a test waits for the file, and reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 if __name__ == "__main__":
