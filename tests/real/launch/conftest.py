@@ -30,6 +30,17 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Tr
 
 
 @pytest.fixture
+def hold_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets the first attempt of trainings that are started then go no further than this step."""
+
+    def hold(step: int) -> None:
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "hold"))
+        monkeypatch.setenv("HOLD_AFTER", str(step))
+
+    return hold
+
+
+@pytest.fixture
 def two_nodes(train: Callable[..., Training], tmp_path: Path) -> Callable[..., list[Training]]:
     """Starts the launchers of two nodes, which share a folder."""
 

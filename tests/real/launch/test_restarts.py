@@ -11,6 +11,7 @@ from training import Training
 pytestmark = pytest.mark.real
 
 Start = Callable[..., Training]
+Hold = Callable[[int], None]
 Nodes = Callable[..., list[Training]]
 
 EVERYTHING = ("step", "loss", "grad_norm", "lr")
@@ -23,7 +24,10 @@ def undisturbed(train: Start) -> list[tuple[float, ...]]:
     return training.reports(*EVERYTHING)
 
 
-def test_a_killed_rank_costs_nothing_but_time(train: Start, undisturbed: list[tuple[float, ...]]) -> None:
+def test_a_killed_rank_costs_nothing_but_time(
+    train: Start, undisturbed: list[tuple[float, ...]], hold_after: Hold
+) -> None:
+    hold_after(7)
     training = train("--nproc-per-node", "2", "--max-restarts", "2")
     training.wait_for("step 6/12")
     training.signal(1, signal.SIGKILL)
@@ -37,7 +41,10 @@ def test_a_killed_rank_costs_nothing_but_time(train: Start, undisturbed: list[tu
     assert training.reports(*EVERYTHING) == undisturbed
 
 
-def test_both_nodes_start_again_when_one_fails(two_nodes: Nodes, undisturbed: list[tuple[float, ...]]) -> None:
+def test_both_nodes_start_again_when_one_fails(
+    two_nodes: Nodes, undisturbed: list[tuple[float, ...]], hold_after: Hold
+) -> None:
+    hold_after(7)
     nodes = two_nodes("--max-restarts", "1")
     nodes[0].wait_for("step 6/12")
     nodes[0].signal(1, signal.SIGKILL, node=1)
@@ -46,7 +53,8 @@ def test_both_nodes_start_again_when_one_fails(two_nodes: Nodes, undisturbed: li
     assert nodes[0].reports(*EVERYTHING) == undisturbed
 
 
-def test_a_failure_on_one_node_is_the_exit_status_of_all(two_nodes: Nodes) -> None:
+def test_a_failure_on_one_node_is_the_exit_status_of_all(two_nodes: Nodes, hold_after: Hold) -> None:
+    hold_after(3)
     nodes = two_nodes()
     nodes[0].wait_for("step 2/12")
     nodes[0].signal(1, signal.SIGKILL, node=1)
@@ -54,7 +62,8 @@ def test_a_failure_on_one_node_is_the_exit_status_of_all(two_nodes: Nodes) -> No
     assert nodes[0].status["cause"].startswith("rank 1 on node 1: died of SIGKILL")
 
 
-def test_a_node_that_goes_away_ends_the_job(two_nodes: Nodes) -> None:
+def test_a_node_that_goes_away_ends_the_job(two_nodes: Nodes, hold_after: Hold) -> None:
+    hold_after(3)
     nodes = two_nodes()
     nodes[0].wait_for("step 2/12")
     nodes[1].process.kill()
