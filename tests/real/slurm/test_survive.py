@@ -70,7 +70,7 @@ def test_a_job_makes_way_for_another_one_and_is_started_again_only_so_often(desk
 
 
 def test_a_lost_daemon_does_not_keep_a_job_that_is_done(desk: Desk) -> None:
-    run = start(desk, "--lost-timeout", "3", *LONG)
+    run = start(desk, "--lost-timeout", "10", *LONG)
     os.kill(step_daemon(read(run / "slurm.json")["job"]), signal.SIGKILL)
     let_go_on(run)
     ended(desk, run)
@@ -80,7 +80,7 @@ def test_a_lost_daemon_does_not_keep_a_job_that_is_done(desk: Desk) -> None:
 
 
 def test_a_node_without_a_sign_of_life_is_given_up(desk: Desk) -> None:
-    run = start(desk, "--lost-timeout", "3", "--exclude-failed-nodes", *LONG)
+    run = start(desk, "--lost-timeout", "10", "--exclude-failed-nodes", *LONG)
     node, daemon = read(run / "seen-rank0.json")["host"], step_daemon(read(run / "slurm.json")["job"])
     for pid in (daemon, *descendants(daemon)):
         with suppress(ProcessLookupError):  # some end with the daemon, which is the first
@@ -90,7 +90,7 @@ def test_a_node_without_a_sign_of_life_is_given_up(desk: Desk) -> None:
     status = read(run / "status.json")
     assert (status["state"], status["attempt"]) == ("succeeded", 2)
     (failed,) = [line for line in attempts(run) if line["state"] == "node failed"]
-    assert failed["why"].endswith("gave no sign of life for 3 s, while SLURM took the job for running")
+    assert failed["why"].endswith("gave no sign of life for 10 s, while SLURM took the job for running")
     assert failed["failed"] == [node] != [read(run / "seen-rank0.json")["host"]]
 
 
