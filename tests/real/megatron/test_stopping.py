@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 from conftest import MegatronRun, Start
 
@@ -36,16 +37,15 @@ def test_time_limit_saves_and_stops(train: Start) -> None:
 @pytest.mark.parametrize("how", ["killed", "killed-in-the-background"])
 def test_kill_while_saving_leaves_the_checkpoint_before(how: str, start: Start, train: Start) -> None:
     run = start(how, processes=2, save_interval=1, async_save=how != "killed", **ENDLESS)
-    partial = run.checkpoints.partial(3)
-    _wait_until(run, partial.exists)
+    step = _stop_while_saving(run, after=2)
     run.kill()
     run.wait()
-    assert partial.exists()
-    assert run.checkpoints.steps() == [1, 2]
-    assert run.checkpoints.damage(2) is None
-    again = train(how, processes=2, **ENDLESS | {"train_iters": 4})
-    assert list(again.metric("loss")) == [3, 4]
-    assert not partial.exists()
+    assert run.checkpoints.partial(step).exists()
+    assert run.checkpoints.steps() == list(range(1, step))
+    assert run.checkpoints.damage(step - 1) is None
+    again = train(how, processes=2, **ENDLESS | {"train_iters": step + 1})
+    assert list(again.metric("loss")) == [step, step + 1]
+    assert not run.checkpoints.partial(step).exists()
 
 
 def test_nan_stops_the_run_and_names_the_last_good_checkpoint(start: Start, straight: MegatronRun) -> None:
@@ -66,7 +66,20 @@ def test_nan_is_left_out_when_asked(train: Start, straight: MegatronRun) -> None
     assert list(run.metric("loss")) == [11, 12, 13]
 
 
-def _wait_until(run: MegatronRun, condition: Callable[[], bool], timeout: float = 60) -> None:
+def _stop_while_saving(run: MegatronRun, after: int) -> int:
+    """Stop all workers in the middle of a save, of that step which is returned: some are over before we get to it."""
+    while True:
+        _wait_until(run, lambda: len(run.checkpoints.steps()) >= after)
+        run.kill(signal.SIGSTOP)
+        _wait_until(run, lambda: all(psutil.Process(each.pid).status() == "stopped" for each in run.processes))
+        step = max(run.checkpoints.steps()) + 1
+        if run.checkpoints.partial(step).exists():
+            return step
+        run.kill(signal.SIGCONT)
+        time.sleep(0.01)
+
+
+def _wait_until(run: MegatronRun, condition: Callable[[], bool], timeout: float = 240) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, run.log()
