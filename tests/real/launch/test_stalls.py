@@ -15,7 +15,7 @@ LONG = ("--set", "train_iters=100000", "--set", "save_interval=100000", "--set",
 
 
 def test_a_stopped_rank_is_shown_with_the_stacks_of_all_and_the_job_ends(train: Callable[..., Training]) -> None:
-    training = train("--nproc-per-node", "2", "--stall-timeout", "2", "--on-stall", "kill", *LONG)
+    training = train("--nproc-per-node", "2", "--stall-timeout", "5", "--on-stall", "kill", *LONG)
     training.wait_for("step 4/")
     training.signal(1, signal.SIGSTOP)
     assert training.finish() == 124, training.text
@@ -30,7 +30,7 @@ def test_a_stopped_rank_is_shown_with_the_stacks_of_all_and_the_job_ends(train: 
 
 
 def test_node_0_shows_the_ranks_of_all_nodes(two_nodes: Callable[..., list[Training]]) -> None:
-    nodes = two_nodes("--stall-timeout", "2", "--on-stall", "kill", *LONG)
+    nodes = two_nodes("--stall-timeout", "5", "--on-stall", "kill", *LONG)
     nodes[0].wait_for("step 4/")
     nodes[0].signal(1, signal.SIGSTOP, node=1)
     assert [node.finish() for node in nodes] == [124, 124], nodes[0].text + nodes[1].text

@@ -117,7 +117,7 @@ def test_fewer_gpus_can_be_asked_for_but_not_more(tuning, gemm):
 
 
 def test_after_a_kill_nothing_is_tuned_twice_and_nothing_is_lost(tuning, gemm, until, gone):
-    gemms = [gemm(64 * number) for number in range(1, 9)]
+    gemms = [gemm(64 * number) for number in range(1, 25)]
     tuning.shapes(*gemms)
     tuner = tuning.start(environ={**SLOW, "STANDIN_DEVICES": "2"})
     until(lambda: len(tuning.journal()) >= 3)
@@ -130,8 +130,8 @@ def test_after_a_kill_nothing_is_tuned_twice_and_nothing_is_lost(tuning, gemm, u
     before = len(tuning.starts())
     outcome = tuning.run()
     assert not done & {shape for _, shape, _ in tuning.starts()[before:]}
-    assert (outcome.kept + outcome.same, outcome.failed, outcome.left) == (8, 0, 0)
-    assert len(tuning.report()["shapes"]) == 8
+    assert (outcome.kept + outcome.same, outcome.failed, outcome.left) == (24, 0, 0)
+    assert len(tuning.report()["shapes"]) == 24
     assert len({row.key for row in tuning.results().rows}) == outcome.kept
 
 
