@@ -31,6 +31,9 @@ _ERRORS: dict[int, type[PrimusError]] = {kind.status: kind for kind in (UsageErr
 
 _LONGEST_LINE = 1 << 16
 
+_LONGEST_REASON = 10_000
+"""Characters of an error that the other nodes are told; as JSON each may take six bytes of a line."""
+
 _SPARE_FILES = 256
 """Open files of a launcher besides one connection to each node."""
 
@@ -84,10 +87,10 @@ def refusal_told(resources: Resources) -> Iterator[None]:
     except PrimusError as error:
         if resources.nnodes > 1 and resources.master_port is not None:
             if resources.node_rank == 0:
-                answer = {"error": f"node 0 can't begin: {error}", "status": error.status}
+                answer = _told(error, before="node 0 can't begin: ")
                 _refuse(resources.master_port, resources.nnodes - 1, answer)
             elif resources.master_addr is not None:
-                me = _this_node(resources, refusal=str(error), status=int(error.status))
+                me = _this_node(resources, refusal=_in_short(error), status=int(error.status))
                 _tell(me, (resources.master_addr, resources.master_port))
         raise
 
@@ -102,6 +105,15 @@ def _this_node(resources: Resources, *, digest: str = "", refusal: str = "", sta
         refusal=refusal,
         status=status,
     )
+
+
+def _told(error: PrimusError, before: str = "") -> dict[str, Any]:
+    return {"error": before + _in_short(error), "status": error.status}
+
+
+def _in_short(error: PrimusError) -> str:
+    text = str(error)
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + " …"
 
 
 def _tell(me: Node, address: tuple[str, int]) -> None:
@@ -164,7 +176,7 @@ def _gather(
 
 def _answer_error(connections: list[socket.socket], error: PrimusError) -> dict[str, Any]:
     """End these connections with what went wrong, and return what they were told."""
-    answer = {"error": str(error), "status": error.status}
+    answer = _told(error)
     for connection in connections:
         with suppress(ServiceError), connection:  # it has gone again
             _answer([connection], answer)

@@ -228,6 +228,17 @@ def test_a_node_0_that_cannot_begin_tells_the_others_why(port):
     assert str(answer) == "node 0 can't begin: no such thing"
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_reason_of_any_length_is_told(port, rank):
+    refusing = Resources(nnodes=2, node_rank=rank, nproc_per_node=1, master_addr="127.0.0.1", master_port=port)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(node, 1 - rank, port)
+        with pytest.raises(MissingError), refusal_told(refusing):
+            raise MissingError("nö such thing\n" * 10_000)
+        assert isinstance(other.result(), MissingError)
+        assert "can't begin: nö such thing\nnö such" in str(other.result())
+
+
 def test_a_node_that_cannot_begin_tells_node_0_and_so_all_why(port):
     def refuse():
         last = Resources(nnodes=3, node_rank=2, nproc_per_node=1, master_addr="127.0.0.1", master_port=port)
