@@ -197,3 +197,15 @@ def test_a_later_attempt_reports_each_step_once(launch, tmp_path):
     lines = [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert [line.get("attempt") for line in lines] == [None, None, None, 2, 2, 2]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_is_seen_where_ends_of_children_are_ignored_too(launch, workers):
+    """By whoever starts Primus: what it ignores is ignored in its children, until they say otherwise."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        run = launch("leave", resources={"nproc_per_node": workers})
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert run.finish()[0] == 7
+    assert run.status()["state"] == "failed"
