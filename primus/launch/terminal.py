@@ -4,6 +4,7 @@ The workers write to files, so that a slow terminal never slows training. attend
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import sys
 import time
@@ -193,4 +194,9 @@ def format_duration(seconds: float) -> str:
 
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
-        data = data[os.write(descriptor, data) :]
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # whoever made the pipe does not want to wait, and has made us so, too
+            ready = select.poll()
+            ready.register(descriptor, select.POLLOUT)
+            ready.poll()

@@ -200,3 +200,22 @@ def test_the_live_line_is_about_this_attempt(job):
     assert line.text(80) == "toy: starting"
     line.add({"step": 5, "loss": 1.0, "time": 9.0, "attempt": 2})
     assert line.text(80).startswith("step 5/200")
+
+
+def test_a_pipe_whose_owner_does_not_wait_gets_all_of_the_log(job):
+    write(job, "a line of the log\n" * 20_000)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    found = []
+
+    def read():
+        with os.fdopen(read_end, "rb") as stream:
+            found.append(stream.read())
+
+    with os.fdopen(write_end, "w") as stream:
+        screen = Screen(job, 0, stream=stream, environ={})
+        reader = threading.Timer(0.5, read)
+        reader.start()
+        screen.close()
+    reader.join()
+    assert found == [b"a line of the log\n" * 20_000]
