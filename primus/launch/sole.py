@@ -31,8 +31,9 @@ def sole_run(folder: Path, run_id: str) -> Iterator[None]:
         file = os.open(lock_path(folder), os.O_RDWR | os.O_CREAT, 0o666)
     try:
         _lock(file, folder)
-        os.truncate(file, 0)
-        os.write(file, f"{run_id}\n".encode())
+        with explained(f"can't write {lock_path(folder)}"):
+            os.truncate(file, 0)
+            os.write(file, f"{run_id}\n".encode())
         yield
     finally:
         os.close(file)

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from primus.errors import UsageError
+from primus.errors import MissingError, UsageError
 from primus.launch.sole import lock_path, sole_run
 
 HOLD = """
@@ -60,3 +60,10 @@ def test_a_file_system_without_locks_is_no_reason_not_to_train(tmp_path, monkeyp
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with sole_run(tmp_path, "first"):
         assert lock_path(tmp_path).exists()
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "truncate", lambda file, length: None)  # which that device refuses
+    lock_path(tmp_path).symlink_to("/dev/full")
+    with pytest.raises(MissingError, match=r"can't write .*run\.lock: no space left"), sole_run(tmp_path, "first"):
+        pass
