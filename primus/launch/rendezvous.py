@@ -166,11 +166,14 @@ def _gather(
             still_out = me.nnodes - 1 - len(connections)
             _refuse_those_to_come(server, still_out, answer, min(time.monotonic() + _REFUSAL, deadline))
             raise
-    try:
-        _answer(connections, asdict(agreed))
-    except ServiceError as error:
-        _answer_error(connections, error)
-        raise
+    for place, connection in enumerate(connections):
+        try:
+            _answer([connection], asdict(agreed))
+        except ServiceError as error:
+            for told in connections[:place]:  # they begin, and see that we are gone; a second answer is no message
+                told.close()
+            _answer_error(connections[place:], error)
+            raise
     return agreed, Link(by_node)
 
 

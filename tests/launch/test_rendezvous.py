@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from primus.errors import MissingError, PrimusError, ServiceError, UsageError
 from primus.job import Resources
 from primus.launch import rendezvous
 from primus.launch.attempt import Agreed
+from primus.launch.link import LOST
 from primus.launch.rendezvous import agree, refusal_told
 
 
@@ -288,3 +290,34 @@ def test_the_others_hear_which_node_did_not_come(port, time_is_up):
     answers = meet(((0, port), {"nnodes": 3, "timeout": 30.0}), ((1, port), {"nnodes": 3, "timeout": 120.0}))
     assert all(isinstance(answer, ServiceError) for answer in answers)
     assert all("node 2 did not come" in str(answer) for answer in answers)
+
+
+def test_a_node_that_was_told_to_begin_is_left_when_another_one_goes_away_meanwhile(port, monkeypatch):
+    """A second answer would be no message that its launcher knows."""
+
+    def decide():
+        last.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a firewall, or a crash
+        last.close()
+        return Agreed(run_id="run")
+
+    arrived, read = [], rendezvous._read_node
+
+    def note(connection):
+        arrived.append(read(connection))
+        return arrived[-1]
+
+    monkeypatch.setattr(rendezvous, "_read_node", note)
+    resources = Resources(nnodes=3, node_rank=0, nproc_per_node=1, master_addr="127.0.0.1", master_port=port)
+    with ThreadPoolExecutor(2) as pool:
+        master = pool.submit(agree, resources, digest="same", decide=decide, timeout=60.0)
+        first = pool.submit(agree, replace(resources, node_rank=1), digest="same", decide=decide, timeout=60.0)
+        while not arrived:
+            time.sleep(0.01)
+        with connect(port) as last:
+            node = rendezvous.Node(rank=2, nnodes=3, nproc_per_node=1, host="b", digest="same", clock=time.time())
+            last.sendall(json.dumps(asdict(node)).encode() + b"\n")
+            with pytest.raises(ServiceError, match="a node went away"):
+                master.result()
+        link = first.result()[1]
+        assert [message.kind for message in link.receive(60.0)] == [LOST]
+        link.close()
