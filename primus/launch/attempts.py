@@ -48,10 +48,16 @@ def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapp
     agreed, link = steps.meet()
     endings: list[Ending] = []
     while True:
-        job, container = steps.plan(agreed)
-        judge = _Judge(job, care, steps.newest_checkpoint, endings)
         try:
+            job, container = steps.plan(agreed)
+            judge = _Judge(job, care, steps.newest_checkpoint, endings)
             outcome = submit(job, argv=argv, environ=environ, container=container, care=care, link=link, judge=judge)
+        except PrimusError as error:
+            if link is not None:
+                from primus.launch.together import tell_error  # here, so that no start waits
+
+                tell_error(link, error)
+            raise
         finally:
             if link is not None:
                 link.close()

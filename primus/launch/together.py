@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from primus.errors import PrimusError
 from primus.launch.guard import Guard
 from primus.launch.link import LOST, Link
 from primus.launch.record import Outcome
@@ -52,6 +53,15 @@ def tell(link: Link, outcome: Outcome, *, killed: bool, failures: Sequence[Mappi
         killed=killed,
         failures=list(failures[:_FAILURES_TOLD]),
     )
+
+
+def tell_error(link: Link, error: PrimusError) -> None:
+    """Say, as any node, what keeps the part here from beginning after all nodes have met."""
+    status = int(error.status)
+    if 0 in link.nodes:
+        link.send("ended", state="failed", exit_status=status, cause=str(error), killed=False, failures=[])
+    else:
+        link.send("end", kind="failed", exit_status=status, cause=f"on node 0: {error}")
 
 
 def decided(link: Link, outcome: Outcome) -> Outcome:
