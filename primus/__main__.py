@@ -1,5 +1,6 @@
 """`python -m primus`, and the console script. Ctrl-C while modules load ends the process by its signal, as it does any
-other program: a shell sees status 130, and nobody a traceback."""
+other program: a shell sees status 130, and nobody a traceback. Where whoever starts us ignores the ends of children, we
+don't: sbatch, podman and workers that fail would all seem to have ended well."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import signal
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 from typing import NoReturn
 

@@ -247,3 +247,15 @@ def test_the_completion_script_can_be_shown():
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_only_the_root_offers_to_install_completion(name):
     assert "--install-completion" not in primus(name, "--help").stdout
+
+
+def test_ends_of_children_are_seen_where_whoever_starts_primus_ignores_them():
+    code = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+from primus import cli
+cli.run = lambda: print(signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL)
+from primus.__main__ import run
+run()
+"""
+    assert in_process(code).stdout == "True\n"

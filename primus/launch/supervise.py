@@ -56,8 +56,8 @@ class Supervisor:
         for number in (*STOP_SIGNALS, signal.SIGUSR1):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
                 self._handlers[number] = signal.signal(number, self._on_signal)
-        # Ignored by whoever started us, it would hide how a child ended: each would seem to have ended well.
-        self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # then each child would seem to have ended well
+            self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
