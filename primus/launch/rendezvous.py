@@ -29,6 +29,9 @@ _REFUSAL = 5.0
 _ERRORS: dict[int, type[PrimusError]] = {kind.status: kind for kind in (UsageError, MissingError, ServiceError)}
 """What a node may refuse with."""
 
+_POLL = 0.2
+"""Seconds between two attempts to reach node 0."""
+
 _LONGEST_LINE = 1 << 16
 
 _LONGEST_REASON = 10_000
@@ -258,19 +261,29 @@ def _is_closed(connection: socket.socket) -> bool:
 
 def _join(me: Node, address: tuple[str, int], deadline: float) -> tuple[Agreed, Link]:
     """As any other node: report to node 0 and wait for its answer."""
-    connection = _connect(address, deadline)
-    try:
-        _report(me, connection)
-        connection.settimeout(max(1.0, deadline - time.monotonic()))
-        line = _read_line(connection)
-    except OSError:  # reset, or no answer in time
-        line = ""
+    connection, line = _ask(me, address, deadline, deadline)
+    soon = min(deadline, time.monotonic() + _REFUSAL)
+    while not line and time.monotonic() < soon:  # it has gone, or was only seeing whether it can be reached there
+        connection.close()
+        time.sleep(_POLL)
+        with suppress(ServiceError):
+            connection, line = _ask(me, address, soon, deadline)
     answer = _understood(line, address)
     if "error" in answer:
         raise _ERRORS.get(answer["status"], ServiceError)(answer["error"])
     if not RUN_ID.fullmatch(str(answer.get("run_id", ""))):
         raise ServiceError(f"node 0 at {address[0]}:{address[1]} went away before all nodes had come; see its output")
     return Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"])), Link({0: connection})
+
+
+def _ask(me: Node, address: tuple[str, int], reached: float, deadline: float) -> tuple[socket.socket, str]:
+    """The connection to node 0, which has to be there by `reached`, and its answer; empty where it goes without one."""
+    connection = _connect(address, reached)
+    with suppress(OSError):  # reset, or no answer in time
+        _report(me, connection)
+        connection.settimeout(max(1.0, deadline - time.monotonic()))
+        return connection, _read_line(connection)
+    return connection, ""
 
 
 def _understood(line: str, address: tuple[str, int]) -> dict[str, Any]:
@@ -353,7 +366,7 @@ def _connect(address: tuple[str, int], deadline: float) -> socket.socket:
             if not told:
                 told = True
                 print(f"Waiting for node 0 at {address[0]}:{address[1]}", file=sys.stderr, flush=True)
-        time.sleep(0.2)
+        time.sleep(_POLL)
 
 
 def _read_node(connection: socket.socket) -> Node | None:

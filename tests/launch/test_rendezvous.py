@@ -201,6 +201,24 @@ def test_a_node_that_has_gone_is_waited_for_again(port):
         assert [master.result(), first, second.result()] == [Agreed(run_id="run-of-0", attempt=3)] * 3
 
 
+def test_a_node_0_that_only_tries_its_port_is_asked_again(port):
+    with ThreadPoolExecutor(1) as pool:
+        with socket.create_server(("", port)) as trying:
+            other = pool.submit(node, 1, port)
+            trying.accept()[0].close()
+        assert node(0, port) == other.result() == Agreed(run_id="run-of-0", attempt=3)
+
+
+def test_a_node_0_that_goes_while_others_come_is_told(port, monkeypatch):
+    monkeypatch.setattr(rendezvous, "_REFUSAL", 0.1)
+    with ThreadPoolExecutor(1) as pool:
+        with socket.create_server(("", port)) as going:
+            other = pool.submit(node, 1, port)
+            going.accept()[0].close()
+        assert isinstance(other.result(), ServiceError)
+        assert "went away before all nodes had come" in str(other.result())
+
+
 def connect(port):
     while True:
         try:
