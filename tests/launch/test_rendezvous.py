@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from primus.errors import MissingError, PrimusError, ServiceError, UsageError
+from primus.errors import ExperimentError, MissingError, Origin, PrimusError, Problem, ServiceError, UsageError
 from primus.job import Resources
-from primus.launch import rendezvous
+from primus.launch import arrivals, gather, introduction, rendezvous
 from primus.launch.attempt import Agreed
+from primus.launch.introduction import Node
 from primus.launch.link import LOST
 from primus.launch.rendezvous import agree, refusal_told
 
@@ -38,8 +39,10 @@ REFUSING = {
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """However long a node takes to come and to speak."""
-    monkeypatch.setattr(rendezvous, "_REFUSAL", 60.0)
-    monkeypatch.setattr(rendezvous, "_PATIENCE", 60.0)
+    for module in (gather, rendezvous):
+        monkeypatch.setattr(module, "REFUSAL", 60.0)
+    for module in (arrivals, gather, rendezvous):
+        monkeypatch.setattr(module, "PATIENCE", 60.0)
 
 
 @pytest.fixture
@@ -47,22 +50,23 @@ def time_is_up(monkeypatch):
     """Lets so many seconds pass as soon as so many nodes have spoken to node 0."""
 
     def when(seconds, spoken):
-        nodes, read = [], rendezvous._read_node
+        nodes, read = [], arrivals.read_node
 
-        def count(connection):
-            nodes.append(read(connection))
+        def count(line):
+            nodes.append(read(line))
             return nodes[-1]
 
-        monkeypatch.setattr(rendezvous, "_read_node", count)
+        monkeypatch.setattr(arrivals, "read_node", count)
         clock(monkeypatch, monotonic=lambda: time.monotonic() + (seconds if len(nodes) >= spoken else 0.0))
 
     return when
 
 
 def clock(monkeypatch, **functions):
-    """Let rendezvous.py, and nobody else, see another time."""
-    real = {"monotonic": time.monotonic, "time": time.time, "sleep": time.sleep}
-    monkeypatch.setattr(rendezvous, "time", SimpleNamespace(**real | functions))
+    """Let node 0, and nobody else, see another time."""
+    real = {"monotonic": time.monotonic, "time": time.time}
+    for module in (arrivals, gather):
+        monkeypatch.setattr(module, "time", SimpleNamespace(**real | functions))
 
 
 links = []
@@ -127,7 +131,8 @@ def test_clocks_that_are_apart_are_a_warning(port, capsys, monkeypatch, seconds,
     def shifted(me, **changes):
         return replace(me, clock=changes["clock"] + seconds)
 
-    monkeypatch.setattr(rendezvous, "replace", shifted)
+    monkeypatch.setattr(introduction, "replace", shifted)
+    monkeypatch.setattr(introduction, "time", SimpleNamespace(time=lambda: 1000.0))
     clock(monkeypatch, time=lambda: 1000.0)
     meet(((0, port), {}), ((1, port), {}))
     assert words in capsys.readouterr().err
@@ -210,7 +215,7 @@ def test_a_node_0_that_only_tries_its_port_is_asked_again(port):
 
 
 def test_a_node_0_that_goes_while_others_come_is_told(port, monkeypatch):
-    monkeypatch.setattr(rendezvous, "_REFUSAL", 0.1)
+    monkeypatch.setattr(rendezvous, "REFUSAL", 0.1)
     with ThreadPoolExecutor(1) as pool:
         with socket.create_server(("", port)) as going:
             other = pool.submit(node, 1, port)
@@ -273,6 +278,33 @@ def test_a_node_that_cannot_begin_tells_node_0_and_so_all_why(port):
             assert f"node 2 ({socket.gethostname()}) can't begin: /data is not here" in str(other.result())
 
 
+def test_a_wrong_experiment_on_one_node_is_one_for_all(port):
+    """Also with its exit status."""
+    refusing = Resources(nnodes=2, node_rank=1, master_addr="127.0.0.1", master_port=port)
+    problem = Problem(where=Origin(kind="file", name="x.yaml", line=3), key="lr", message="is not a number")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(node, 0, port)
+        with pytest.raises(ExperimentError), refusal_told(refusing):
+            raise ExperimentError([problem])
+    assert isinstance(first.result(), ExperimentError)
+    assert str(first.result()) == f"node 1 ({socket.gethostname()}) can't begin: x.yaml:3: lr: is not a number"
+
+
+def test_a_node_0_that_only_tries_its_port_hears_a_refusal_afterwards(port):
+    refusing = Resources(nnodes=2, node_rank=1, master_addr="127.0.0.1", master_port=port)
+
+    def refuse():
+        with pytest.raises(MissingError), refusal_told(refusing):
+            raise MissingError("no such thing")
+
+    with ThreadPoolExecutor(1) as pool:
+        with socket.create_server(("", port)) as trying:
+            other = pool.submit(refuse)
+            trying.accept()[0].close()
+        assert "no such thing" in str(node(0, port))
+        other.result()
+
+
 def test_a_node_that_comes_after_another_could_not_begin_hears_of_it_too(port):
     """Without that it would wait for a node 0 that has gone."""
     with ThreadPoolExecutor(2) as pool:
@@ -318,13 +350,13 @@ def test_a_node_that_was_told_to_begin_is_left_when_another_one_goes_away_meanwh
         last.close()
         return Agreed(run_id="run")
 
-    arrived, read = [], rendezvous._read_node
+    arrived, read = [], arrivals.read_node
 
-    def note(connection):
-        arrived.append(read(connection))
+    def note(line):
+        arrived.append(read(line))
         return arrived[-1]
 
-    monkeypatch.setattr(rendezvous, "_read_node", note)
+    monkeypatch.setattr(arrivals, "read_node", note)
     resources = Resources(nnodes=3, node_rank=0, nproc_per_node=1, master_addr="127.0.0.1", master_port=port)
     with ThreadPoolExecutor(2) as pool:
         master = pool.submit(agree, resources, digest="same", decide=decide, timeout=60.0)
@@ -332,7 +364,7 @@ def test_a_node_that_was_told_to_begin_is_left_when_another_one_goes_away_meanwh
         while not arrived:
             time.sleep(0.01)
         with connect(port) as last:
-            node = rendezvous.Node(rank=2, nnodes=3, nproc_per_node=1, host="b", digest="same", clock=time.time())
+            node = Node(rank=2, nnodes=3, nproc_per_node=1, host="b", digest="same", clock=time.time())
             last.sendall(json.dumps(asdict(node)).encode() + b"\n")
             with pytest.raises(ServiceError, match="a node went away"):
                 master.result()
