@@ -28,8 +28,15 @@ MANY = [f"document {number} " * (number % 7 + 1) for number in range(2000)]
 pytestmark = pytest.mark.usefixtures("small_shards")
 
 SMALL_AND_DURABLE = """
+import os, signal
 from primus.cli import main
 from primus.data import corpus, journal, megatron, torchtitan
+flush = journal.Journal.flush
+def flush_and_hold(self):
+    flush(self)
+    if self.shards == 20:
+        os.kill(os.getpid(), signal.SIGSTOP)
+journal.Journal.flush = flush_and_hold
 corpus.SEGMENT_BYTES = megatron.MegatronFormat.shard_bytes = torchtitan.TorchtitanFormat.shard_bytes = 200
 journal.SYNC_SECONDS = 0
 main()
@@ -38,17 +45,17 @@ main()
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command on a corpus, in a process that journals every shard; waits until some are done."""
+    """Starts the command on a corpus, in a process that journals every shard; returns when some are done and the
+    process has stopped itself."""
     processes: list[subprocess.Popen[str]] = []
 
     def begin(corpus: Path, format: str = "megatron") -> subprocess.Popen[str]:
         command = [sys.executable, "-c", SMALL_AND_DURABLE, "data", "prepare", str(corpus), "--tokenizer", "byte"]
         command += ["--workers", "2", "--format", format, "--output", str(tmp_path / "out")]
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        journal = tmp_path / "out.partial" / "journal.jsonl"
-        while not journal.exists() or journal.read_bytes().count(b"\n") < 20:
+        while psutil.Process(processes[-1].pid).status() != psutil.STATUS_STOPPED:
             assert processes[-1].poll() is None, "ended too early"
-            time.sleep(0.001)
+            time.sleep(0.01)
         return processes[-1]
 
     yield begin
@@ -91,6 +98,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(
     process = start(corpus)
 
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
     _, errors = process.communicate(timeout=240)
 
     assert process.returncode == 130
