@@ -164,7 +164,7 @@ def _missing(job: Job, diagnosis: Diagnosis) -> list[str]:
     run_dir, per_node = RunDirectory(job.run_dir), job.resources.nproc_per_node
     logs = {
         rank: "\n".join(tail_of(log, _READ))
-        for rank in _for_a_while(range(job.resources.world_size))
+        for rank in for_a_while(range(job.resources.world_size))
         if (log := run_dir.log_path(rank // per_node, rank)).exists()
     }
     missing, work = missing_ranks(logs)
@@ -198,7 +198,7 @@ def _going(job: Job, failed: Collection[int]) -> list[str]:
     """How far the workers were that did not fail."""
     run_dir, per_node = RunDirectory(job.run_dir), job.resources.nproc_per_node
     groups: dict[str, list[int]] = {}
-    for rank in _for_a_while(range(job.resources.world_size)):
+    for rank in for_a_while(range(job.resources.world_size)):
         if rank not in failed:
             beat = read_heartbeat(run_dir.heartbeat_path(rank // per_node, rank))
             step = "" if beat is None else f" ({beat.phase}, last step {'none' if beat.step is None else beat.step})"
@@ -206,7 +206,7 @@ def _going(job: Job, failed: Collection[int]) -> list[str]:
     return [f"  {_ranks(ranks).capitalize()} had not failed{step}." for step, ranks in groups.items()]
 
 
-def _for_a_while(ranks: Sequence[int]) -> Iterator[int]:
+def for_a_while(ranks: Sequence[int]) -> Iterator[int]:
     """The ranks, until looking at them has taken too long: a report of 10,000 must not wait for a slow disk."""
     end = time.monotonic() + _PATIENCE
     for rank in ranks:

@@ -14,6 +14,7 @@ from primus.job import Job
 from primus.launch.care import Care
 from primus.launch.local import submit
 from primus.launch.record import Outcome
+from primus.launch.supervise import Interrupted
 from primus.run import RunDirectory, State, utc_now
 
 if TYPE_CHECKING:
@@ -58,21 +59,21 @@ def run_attempts(steps: Steps, care: Care, *, argv: Sequence[str], environ: Mapp
 
                 tell_error(link, error)
             raise
+        except Interrupted as asked:
+            return _stopped(job, asked)
         finally:
             if link is not None:
                 link.close()
         if outcome.again is None:
             return Ended(exit_status=outcome.exit_status, run_dir=job.run_dir)
-        from primus.launch.restart import Interrupted, interruptible, pause  # here, so that no first attempt waits
+        from primus.launch.restart import interruptible, pause  # here, so that no first attempt waits
 
         try:
             with interruptible():
                 pause(outcome.again)
                 agreed, link = steps.meet()
         except Interrupted as asked:
-            status = 128 + asked.signal
-            _give_up(job, state="interrupted", exit_status=status, cause=f"stopped by {asked.signal.name}")
-            return Ended(exit_status=status, run_dir=job.run_dir)
+            return _stopped(job, asked)
         except PrimusError as error:
             _give_up(job, state="failed", exit_status=int(error.status), cause=f"not started again: {error}")
             raise
@@ -108,10 +109,18 @@ class _Judge:
 def _last_step(job: Job) -> int | None:
     """The last step that some rank is known to have done."""
     from primus.backends.heartbeat import read_heartbeat
+    from primus.launch.account import for_a_while
 
     run_dir, per_node = RunDirectory(job.run_dir), job.resources.nproc_per_node
-    beats = [read_heartbeat(run_dir.heartbeat_path(rank // per_node, rank)) for rank in range(job.resources.world_size)]
+    ranks = for_a_while(range(job.resources.world_size))
+    beats = [read_heartbeat(run_dir.heartbeat_path(rank // per_node, rank)) for rank in ranks]
     return max((beat.step for beat in beats if beat is not None and beat.step is not None), default=None)
+
+
+def _stopped(job: Job, asked: Interrupted) -> Ended:
+    status = 128 + asked.signal
+    _give_up(job, state="interrupted", exit_status=status, cause=f"stopped by {asked.signal.name}")
+    return Ended(exit_status=status, run_dir=job.run_dir)
 
 
 def _give_up(job: Job, *, state: State, exit_status: int, cause: str) -> None:

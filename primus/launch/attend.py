@@ -38,7 +38,7 @@ class Attendant:
         self, job: Job, supervisor: Supervisor, *, care: Care, link: Link | None, environ: Mapping[str, str]
     ) -> None:
         self._job, self._supervisor = job, supervisor
-        self._care, self._link, self._environ = care, link or Link({}), environ
+        self._link, self._environ = link or Link({}), environ
         self.screen = Screen(job, job.resources.node_rank, environ=environ)
         self._guard = Guard(job, supervisor, care, self._link, self.screen.note)
 
@@ -79,15 +79,16 @@ class Attendant:
         if self._job.resources.node_rank != 0:
             outcome = here if here and end is None else ended_here(part, end, ())
             together.tell(link, outcome, killed=killed, failures=outcome.failures)
-            return together.decided(link, outcome)
+            return together.decided(link, outcome, self._supervisor)
         if here is None:
             guard.finish(End(kind="failed", exit_status=status, cause="on node 0"))
         elif killed:
             guard.finish(End(kind="stopped", exit_status=here.exit_status, cause=f"on node 0: {here.cause}"))
-        together.hear_all(guard, link, self._care.grace)
+        together.hear_all(guard, link, self._supervisor)
         if here is not None and not killed:
             end = guard.end
-        outcome = judge(here if here and end is None else ended_here(part, end, together.failures_elsewhere(guard)))
+        outcome = here if here and end is None else ended_here(part, end, together.failures_elsewhere(guard))
+        outcome = judge(outcome) if self._supervisor.asked is None else outcome
         together.decide(link, outcome)
         return outcome
 

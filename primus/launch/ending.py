@@ -58,7 +58,7 @@ def clean_end(part: Part) -> Outcome | None:
 
 def _manner(supervisor: Supervisor) -> str:
     """How those ended that had been asked to."""
-    if supervisor.insisted:
+    if supervisor.requests > 1:
         return ", killed since a second signal came"
     return ", killed since it did not end in time" if supervisor.killed else ""
 

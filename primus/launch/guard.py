@@ -44,7 +44,7 @@ class Guard:
         self._node = job.resources.node_rank
         self._supervisor, self._care, self._link, self._note = supervisor, care, link, note
         self._watch = Watch(job, care.stall_timeout, supervisor.tell)
-        self._told = False
+        self._told, self._running = False, True
         self._give_up: float | None = None
         """When node 0 reports without the nodes that have not answered."""
 
@@ -70,6 +70,12 @@ class Guard:
             self._told = False
             self._note("Training goes on.")
         if self._give_up is not None and self._is_known():
+            self._report()
+
+    def look_elsewhere(self) -> None:
+        """As node 0, when the workers here have ended: see where those of the other nodes are, if one has asked."""
+        self._running = False
+        if self.end is None and self._give_up is not None and self._is_known():
             self._report()
 
     def hear(self, message: Message) -> None:
@@ -112,7 +118,8 @@ class Guard:
             self._standings.clear()
             self._give_up = time.monotonic() + _COLLECT
             self._link.send("show")
-            self._watch.ask()
+            if self._running:
+                self._watch.ask()
 
     def _take(self, node: int, standings: list[Standing]) -> None:
         self._standings[node] = standings
@@ -121,16 +128,22 @@ class Guard:
 
     def _is_known(self) -> bool:
         assert self._give_up is not None
-        everywhere = {self._node, *self._link.nodes} <= self._standings.keys()
-        return everywhere or time.monotonic() > self._give_up
+        return not self._unknown() or time.monotonic() > self._give_up
+
+    def _unknown(self) -> list[int]:
+        """Nodes with workers that have not said where those are."""
+        here = {self._node} if self._running else set()
+        return sorted((self._link.nodes | here) - self.ended.keys() - self._standings.keys())
 
     def _report(self) -> None:
-        silent = sorted(self._link.nodes - self._standings.keys())
+        silent = self._unknown()
         standings = [each for node in sorted(self._standings) for each in self._standings[node]]
         self._give_up = None
+        if not standings and not silent:  # whoever asked has ended meanwhile
+            return
         self._note(describe(standings, silent=silent))
         if self._care.on_stall == "kill":
-            self.finish(End(kind="stalled", exit_status=STALLED, cause=cause_of(standings)), within=0.0)
+            self.finish(End(kind="stalled", exit_status=STALLED, cause=cause_of(standings, silent)), within=0.0)
 
     _answers: Mapping[str, Callable[[Guard, int, Mapping[str, Any]], None]] = {
         "ended": _part_ended,

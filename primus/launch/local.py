@@ -18,7 +18,7 @@ from primus.launch.care import Care
 from primus.launch.kernel import KernelWatch
 from primus.launch.record import Outcome, Record
 from primus.launch.render import command, environment, first_log
-from primus.launch.supervise import Supervisor
+from primus.launch.supervise import Interrupted, Supervisor
 from primus.lifeline import PARENT_VARIABLE
 from primus.run import RunDirectory
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from primus.launch.container.render import Container
     from primus.launch.link import Link
     from primus.launch.manifest_writer import ManifestWriter
+    from primus.launch.terminal import Screen
 
 _DEFAULT_CARE = Care()
 
@@ -42,7 +43,8 @@ def submit(
     judge: Judge = lambda outcome: outcome,
 ) -> Outcome:
     """Run the job to its end, in the container where there is one, and say how it ended. `argv` is the user's command
-    line, for the manifest; `link` leads to the launchers of the other nodes, when there are any."""
+    line, for the manifest; `link` leads to the launchers of the other nodes, when there are any. Interrupted when the
+    user asked to stop after it was decided to start again."""
     run_dir, node = RunDirectory(job.run_dir), job.resources.node_rank
     set_aside(run_dir, job.attempt)
     run_dir.create(job.files, node=node)
@@ -51,28 +53,36 @@ def submit(
     kernel = KernelWatch()
     supervisor, start = _process(job, workers, environ, container)
     supervisor.grace = care.grace
-    with supervisor:
-        start(first_log(job))
-        record.running()
-        from primus.launch.attend import Attendant  # here, where the workers are on their way already
+    with supervisor.listening():
+        with supervisor:
+            start(first_log(job))
+            record.running()
+            from primus.launch.attend import Attendant  # here, where the workers are on their way already
 
-        attendant = Attendant(job, supervisor, care=care, link=link, environ=environ)
-        attendant.introduce(argv)
-        manifest = _manifest(job, argv, workers, record.status.started, container)
-        status = attendant.watch()
-        manifest.finish()
-    outcome = attendant.outcome(status, container, kernel, judge)
+            attendant = Attendant(job, supervisor, care=care, link=link, environ=environ)
+            attendant.introduce(argv)
+            manifest = _manifest(job, argv, workers, record.status.started, container)
+            status = attendant.watch()
+            manifest.finish()
+        outcome = attendant.outcome(status, container, kernel, judge)
+        _tell(outcome, record, attendant.screen)
+    if outcome.again is not None and supervisor.asked is not None:
+        raise Interrupted(supervisor.asked)
+    return outcome
+
+
+def _tell(outcome: Outcome, record: Record, screen: Screen) -> None:
+    """Write down how the job ended, and say it."""
     try:
         record.end(outcome)
     except MissingError as error:  # a full disk must not hide how training ended
         print(f"Warning: {error}", file=sys.stderr)
     if outcome.exit_status:
-        attendant.screen.record(outcome.text)
+        screen.record(outcome.text)
         with suppress(OSError):  # the terminal, or a full disk behind it; the exit status is true all the same
             print(outcome.text, file=sys.stderr, flush=True)
     else:
-        attendant.screen.note(outcome.text)
-    return outcome
+        screen.note(outcome.text)
 
 
 def _process(

@@ -13,7 +13,7 @@ from types import FrameType
 from primus.errors import ExitStatus
 from primus.launch.guard import STALLED
 from primus.launch.record import Outcome
-from primus.launch.supervise import STOP_SIGNALS
+from primus.launch.supervise import HEARD, Interrupted
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
@@ -66,14 +66,6 @@ def may_pass(outcome: Outcome) -> bool:
     return outcome.state == "failed" or outcome.exit_status == STALLED
 
 
-class Interrupted(BaseException):
-    """The user asked the launcher to stop while no workers were running."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.signal = signal.Signals(number)
-
-
 @contextmanager
 def interruptible() -> Iterator[None]:
     """In here, a request to stop raises Interrupted."""
@@ -81,7 +73,7 @@ def interruptible() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    before = {number: signal.getsignal(number) for number in HEARD}
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:

@@ -146,22 +146,26 @@ def holders(standings: Sequence[Standing]) -> list[int]:
     return stuck or behind or sorted(odd) or [each.rank for each in standings]
 
 
-def cause_of(standings: Sequence[Standing]) -> str:
+def cause_of(standings: Sequence[Standing], silent: Sequence[int] = ()) -> str:
     """In one line, for status.json."""
+    if not standings:
+        return f"stalled: no answer from {_nodes(silent)}"
     step = max((each.step or 0 for each in standings), default=0)
     return f"stalled at step {step}: {_ranks(holders(standings))}"
 
 
 def describe(standings: Sequence[Standing], silent: Sequence[int] = ()) -> str:
     """Every rank's last step, and all stacks, for the terminal; `silent` are nodes that did not answer."""
-    longest = max(each.seconds for each in standings)
-    lines = [f"No step for {longest:.0f} s. Probably held up by {_ranks(holders(standings))}."]
+    lines = ["No step for a while."]
+    if standings:
+        longest = max(each.seconds for each in standings)
+        lines = [f"No step for {longest:.0f} s. Probably held up by {_ranks(holders(standings))}."]
     alike: dict[str, list[Standing]] = {}
     for each in standings:
         alike.setdefault(f"{_where(each)}, {each.phase}{each.note and f', {each.note}'}", []).append(each)
     for what, group in alike.items():
         nodes = sorted({each.node for each in group})
-        place = f"node {nodes[0]} ({group[0].host})" if len(nodes) == 1 else f"nodes {as_ranges(nodes)}"
+        place = f"node {nodes[0]} ({group[0].host})" if len(nodes) == 1 else _nodes(nodes)
         seconds = max(each.seconds for each in group)
         lines.append(f"  {_ranks([each.rank for each in group])} on {place}: {what}, for {seconds:.0f} s")
     for ranks, stack in fold({each.rank: each.stack for each in standings}):
@@ -170,12 +174,16 @@ def describe(standings: Sequence[Standing], silent: Sequence[int] = ()) -> str:
     if without:
         lines.append(f"No stack of {_ranks(without)}: not able to answer.")
     if silent:
-        lines.append(f"No answer from node{'s' * (len(silent) > 1)} {as_ranges(silent)}.")
+        lines.append(f"No answer from {_nodes(silent)}.")
     return "\n".join(lines)
 
 
 def _where(each: Standing) -> str:
     return "no step yet" if each.step is None else f"step {each.step} done"
+
+
+def _nodes(nodes: Sequence[int]) -> str:
+    return f"node{'s' * (len(nodes) > 1)} {as_ranges(nodes)}"
 
 
 def _ranks(ranks: Sequence[int]) -> str:

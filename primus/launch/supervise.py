@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -16,6 +17,9 @@ from primus.errors import as_in_shell
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Each asks the workers to stop at the next step; a second one kills them."""
+
+HEARD = (*STOP_SIGNALS, signal.SIGUSR1)
+"""All that a launcher listens to. SIGUSR1 comes from SLURM before the time is up."""
 
 ECHO = 0.3
 """Seconds in which a request to stop that comes again is the same one: `timeout`, job control and schedulers send it to
@@ -25,8 +29,16 @@ LEAVE = 5.0
 """Seconds that helpers of the workers (uploads, compilers) get to leave on their own after a good end."""
 
 
+class Interrupted(BaseException):
+    """The user asked the launcher to stop while no workers were running."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
 class Supervisor:
-    """A context: its signal handlers stand while it is open, and no process that it started outlives it."""
+    """A context: no process that it started outlives it. To be told of signals, it has to be listening()."""
 
     _stdin = subprocess.DEVNULL
     """What the child reads."""
@@ -35,8 +47,8 @@ class Supervisor:
         self.asked: signal.Signals | None = None
         """The signal that asked the launcher to stop."""
 
-        self.insisted = False
-        """A second signal came, so that the workers were killed at once."""
+        self.requests = 0
+        """Signals that asked for it; with the second one the workers are killed at once."""
 
         self.killed = False
         """The workers did not stop in time, or were not given any."""
@@ -48,16 +60,25 @@ class Supervisor:
         self._deadline: float | None = None
         self._asked_at = 0.0
         self._others: frozenset[int] = frozenset()
-        self._handlers: dict[int, object] = {}
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """In here signals are passed on, and kept in mind also when no child runs any more."""
+        handlers = {}
+        for number in HEARD:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
+                handlers[number] = signal.signal(number, self._on_signal)
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # then each child would seem to have ended well
+            handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def __enter__(self) -> Supervisor:
         self._others = frozenset(_own_descendants())
         _adopt_orphans(True)
-        for number in (*STOP_SIGNALS, signal.SIGUSR1):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
-                self._handlers[number] = signal.signal(number, self._on_signal)
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # then each child would seem to have ended well
-            self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -66,8 +87,6 @@ class Supervisor:
             self._clear_away(LEAVE if well else 0.0)
         finally:
             _adopt_orphans(False)
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)  # type: ignore[arg-type]
 
     def start(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         """Start the child; what it prints before it opens a log of its own goes to `log`."""
@@ -113,11 +132,12 @@ class Supervisor:
             self._tell(signal.SIGUSR1)
         elif self.asked is None:
             self.asked = signal.Signals(number)
+            self.requests = 1
             self._asked_at = time.monotonic()
             self._deadline = self._asked_at + self.grace
             self._tell(signal.SIGTERM)
         elif time.monotonic() - self._asked_at > ECHO:
-            self.insisted = True
+            self.requests += 1
             self._kill()
 
     def _tell(self, number: signal.Signals) -> None:

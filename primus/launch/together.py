@@ -13,7 +13,7 @@ from primus.errors import PrimusError
 from primus.launch.guard import Guard
 from primus.launch.link import LOST, Link
 from primus.launch.record import Outcome
-from primus.launch.restart import Interrupted, interruptible
+from primus.launch.supervise import Supervisor
 
 _LAST_WORDS = 30.0
 """Seconds that a node gets beyond the grace of its workers to say how its part ended."""
@@ -24,18 +24,16 @@ _FAILURES_TOLD = 4
 """Failures that a node sends to node 0."""
 
 
-def hear_all(guard: Guard, link: Link, grace: float) -> None:
-    """As node 0: wait until every other node has told its end. When one has failed, none takes long."""
-    deadline = math.inf
-    try:
-        with interruptible():
-            while link.nodes - guard.ended.keys() and time.monotonic() < deadline:
-                for message in link.receive(_INTERVAL):
-                    guard.hear(message)
-                if guard.end is not None:
-                    deadline = min(deadline, time.monotonic() + grace + _LAST_WORDS)
-    except Interrupted:  # the user waits no longer
-        return
+def hear_all(guard: Guard, link: Link, supervisor: Supervisor) -> None:
+    """As node 0: wait until every other node has told its end, or the user waits no longer. When one has failed, none
+    takes long."""
+    deadline, requests = math.inf, supervisor.requests
+    while link.nodes - guard.ended.keys() and time.monotonic() < deadline and supervisor.requests == requests:
+        for message in link.receive(_INTERVAL):
+            guard.hear(message)
+        guard.look_elsewhere()
+        if guard.end is not None:
+            deadline = min(deadline, time.monotonic() + supervisor.grace + _LAST_WORDS)
 
 
 def failures_elsewhere(guard: Guard) -> list[dict[str, Any]]:
@@ -64,20 +62,17 @@ def tell_error(link: Link, error: PrimusError) -> None:
         link.send("end", kind="failed", exit_status=status, cause=f"on node 0: {error}")
 
 
-def decided(link: Link, outcome: Outcome) -> Outcome:
-    """As any other node: what node 0 makes of it. Its own end stands when node 0 is not there any more."""
-    try:
-        with interruptible():
-            while True:
-                for message in link.receive(_INTERVAL):
-                    if message.kind == LOST:
-                        return outcome
-                    if message.kind == "verdict":
-                        return replace(outcome, **message.data)
-                if not link.nodes:
-                    return outcome
-    except Interrupted:
-        return outcome
+def decided(link: Link, outcome: Outcome, supervisor: Supervisor) -> Outcome:
+    """As any other node: what node 0 makes of it. Its own end stands when node 0 is not there any more, or the user
+    waits no longer."""
+    requests = supervisor.requests
+    while link.nodes and supervisor.requests == requests:
+        for message in link.receive(_INTERVAL):
+            if message.kind == LOST:
+                return outcome
+            if message.kind == "verdict":
+                return replace(outcome, **message.data)
+    return outcome
 
 
 def decide(link: Link, outcome: Outcome) -> None:

@@ -78,7 +78,7 @@ class Inside:
 
     def _supervise(self, job: Job, log: Path, *, show: bool) -> int:
         supervisor = ContainerSupervisor(self._preparation.plan(job, {}, ()))
-        with supervisor:
+        with supervisor.listening(), supervisor:
             supervisor.run(self._environ, log)
             with log.open("rb") as output:
                 while (status := supervisor.wait(_INTERVAL)) is None:

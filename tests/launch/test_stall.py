@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from dataclasses import replace
 
 import pytest
 
 from primus.backends.heartbeat import read_heartbeat
+from primus.job import Job, Resources
+from primus.launch import guard, together
+from primus.launch.care import Care
+from primus.launch.link import Link
 from primus.launch.stall import Standing, cause_of, describe, holders
+from primus.launch.supervise import Supervisor
 
 QUICK = {"stall_timeout": 0.2}
 
@@ -111,6 +117,78 @@ def test_a_stopped_rank_is_named(launch, until):
     _, out, _ = run.finish()
     assert "Probably held up by rank 1." in out
     assert "stopped by a signal (kill -CONT lets it go on)" in out
+
+
+def test_workers_that_hang_when_those_of_node_0_are_done_are_shown_and_ended(launch, tmp_path, gone):
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+    common = {"nnodes": 2, "nproc_per_node": 1, "master_addr": "127.0.0.2", "master_port": port}
+    care = UNHURRIED | {"on_stall": "kill"}
+    runs = [
+        launch(
+            "hang_on_node_1", run_dir=tmp_path / "run", resources={**common, "node_rank": node}, care=care, meet=True
+        )
+        for node in (0, 1)
+    ]
+    (status, out, err), (other_status, _, other_err) = [run.finish() for run in runs]
+    assert status == other_status == 124
+    assert "rank 1 on node 1" in out
+    assert "step 3 done, training" in out
+    assert "hold_up" in out
+    assert "No answer" not in out
+    for text in (err, other_err):
+        assert "Training failed: stalled at step 3: rank 1" in text
+    assert runs[0].status()["cause"] == "stalled at step 3: rank 1"
+    gone(runs[0].pid(1))
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """Node 0 when its workers are done, its link, what it noted, and node 1's link to it."""
+    monkeypatch.setattr(guard, "_COLLECT", 0.0)
+    job = Job(
+        name="toy",
+        backend="toy",
+        module="toy",
+        total_steps=3,
+        resources=Resources(nnodes=2),
+        run_dir=tmp_path,
+        console_ranks=(0,),
+        files={},
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        link = Link({1: socket.create_connection(server.getsockname())})
+        other = Link({0: server.accept()[0]})
+    notes = []
+    yield (
+        guard.Guard(job, Supervisor(), Care(stall_timeout=1.0, on_stall="kill"), link, notes.append),
+        link,
+        notes,
+        other,
+    )
+    link.close()
+    other.close()
+
+
+def test_a_node_that_does_not_say_where_its_workers_are_is_named(alone):
+    guard, link, notes, other = alone
+    other.send("stalled")
+    supervisor = Supervisor()
+    supervisor.grace = -together._LAST_WORDS
+    together.hear_all(guard, link, supervisor)
+    assert notes == ["No step for a while.\nNo answer from node 1."]
+    assert guard.end.cause == "stalled: no answer from node 1"
+    assert guard.end.exit_status == 124
+    assert [message.kind for message in other.receive(60.0)] == ["show", "end"]
+
+
+def test_a_node_whose_workers_end_after_all_is_no_stall(alone):
+    guard, link, notes, other = alone
+    other.send("stalled")
+    other.send("ended", state="succeeded", exit_status=0, cause=None, killed=False, failures=[])
+    together.hear_all(guard, link, Supervisor())
+    assert notes == []
+    assert guard.end is None
 
 
 @pytest.mark.parametrize("toy", ["hang_at_start", "save_for_ever"])

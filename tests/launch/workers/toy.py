@@ -65,6 +65,14 @@ def hang_when_told(worker: Worker) -> None:
     hang(worker)
 
 
+def hang_on_node_1(worker: Worker) -> None:
+    worker.begin(0)
+    for step in (1, 2, 3):
+        worker.step_done(step)
+    if worker.node_rank == 1:
+        hold_up(worker)
+
+
 def hold_up(worker: Worker) -> None:
     while not (worker.run_dir.path / "resume").exists():
         time.sleep(0.01)
