@@ -35,6 +35,10 @@ _LATER = 30.0
 """Seconds that node 0 may begin to wait after another node, where it is to go on without those that do not come."""
 
 
+class _NotThereError(ServiceError):
+    """Nobody listens where node 0 should."""
+
+
 def agree(
     resources: Resources, *, digest: str, decide: Callable[[], Agreed], timeout: float, incomplete: bool = False
 ) -> tuple[Agreed, Link]:
@@ -46,7 +50,7 @@ def agree(
         assert resources.master_port is not None
         return gather(me, resources.master_port, decide, deadline, incomplete=incomplete)
     waits = deadline + _LATER if incomplete else deadline  # node 0 may have begun to wait later
-    return _join(me, (resources.master_addr or "", resources.master_port or 0), waits)
+    return _join(me, (resources.master_addr or "", resources.master_port or 0), waits, timeout + PATIENCE)
 
 
 @contextmanager
@@ -69,22 +73,22 @@ def _tell(me: Node, address: tuple[str, int]) -> None:
     deadline = time.monotonic() + REFUSAL
     with suppress(PrimusError):
         while time.monotonic() < deadline:  # again as in _join()
-            connection, line = _ask(me, address, deadline, deadline)
+            connection, line = _ask(me, address, deadline, REFUSAL)
             connection.close()
             if line:
                 return
             time.sleep(_POLL)
 
 
-def _join(me: Node, address: tuple[str, int], deadline: float) -> tuple[Agreed, Link]:
-    """As any other node: report to node 0 and wait for its answer."""
-    connection, line = _ask(me, address, deadline, deadline)
-    soon = min(deadline, time.monotonic() + REFUSAL)
+def _join(me: Node, address: tuple[str, int], deadline: float, patience: float) -> tuple[Agreed, Link]:
+    """As any other node: report to node 0 by this time, and wait so many seconds for its answer."""
+    connection, line = _ask(me, address, deadline, patience)
+    soon = time.monotonic() + REFUSAL
     while not line and time.monotonic() < soon:  # it has gone, or was only seeing whether it can be reached there
         connection.close()
         time.sleep(_POLL)
-        with suppress(ServiceError):
-            connection, line = _ask(me, address, soon, deadline)
+        with suppress(_NotThereError):
+            connection, line = _ask(me, address, soon, patience)
     answer = _understood(line, address)
     if "error" in answer:
         raise error_told(answer["status"], answer["error"])
@@ -93,14 +97,22 @@ def _join(me: Node, address: tuple[str, int], deadline: float) -> tuple[Agreed, 
     return Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"])), Link({0: connection})
 
 
-def _ask(me: Node, address: tuple[str, int], reached: float, deadline: float) -> tuple[socket.socket, str]:
-    """The connection to node 0, which has to be there by `reached`, and its answer; empty where it goes without one."""
-    connection = _connect(address, reached)
-    with suppress(OSError):  # reset, or no answer in time
+def _ask(me: Node, address: tuple[str, int], deadline: float, patience: float) -> tuple[socket.socket, str]:
+    """The connection to node 0, which has to be there by the deadline, and its answer; empty where it goes without
+    one. ServiceError when neither comes within `patience` seconds."""
+    connection = _connect(address, deadline)
+    try:
         report(me, connection)
-        connection.settimeout(max(1.0, deadline - time.monotonic()))
+        connection.settimeout(patience)
         return connection, read_line(connection).decode(errors="replace")
-    return connection, ""
+    except TimeoutError:
+        connection.close()
+        raise ServiceError(
+            f"node 0 at {address[0]}:{address[1]} did not say within {patience:.0f} s that all nodes have come; see "
+            "its output, and whether it has the same --rendezvous-timeout"
+        ) from None
+    except OSError:  # reset
+        return connection, ""
 
 
 def _understood(line: str, address: tuple[str, int]) -> dict[str, Any]:
@@ -122,7 +134,7 @@ def _connect(address: tuple[str, int], deadline: float) -> socket.socket:
             return socket.create_connection(address, timeout=PATIENCE)
         except OSError as error:
             if time.monotonic() >= deadline:
-                raise ServiceError(f"node 0 can't be reached at {address[0]}:{address[1]}: {error}") from None
+                raise _NotThereError(f"node 0 can't be reached at {address[0]}:{address[1]}: {error}") from None
             if not told:
                 told = True
                 print(f"Waiting for node 0 at {address[0]}:{address[1]}", file=sys.stderr, flush=True)

@@ -335,6 +335,24 @@ def test_one_that_cannot_begin_is_gone_on_without_where_that_will_do(port, capsy
     assert "can't begin: /data is not here" in capsys.readouterr().err
 
 
+def test_a_node_0_that_began_to_wait_later_has_its_own_time(port):
+    """Else the others would give up just before it can say whom it has waited for."""
+    with socket.create_server(("", port)) as later, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(node, 1, port, timeout=0.2)
+        with later.accept()[0] as connection:
+            time.sleep(1.2)
+            connection.sendall(json.dumps({"error": "node 2 did not come", "status": 5}).encode() + b"\n")
+            assert str(answer.result()) == "node 2 did not come"
+
+
+def test_a_node_0_that_never_answers_is_said(port, monkeypatch):
+    monkeypatch.setattr(rendezvous, "PATIENCE", 0.1)
+    with socket.create_server(("", port)):
+        answer = node(1, port, timeout=0.4)
+    assert isinstance(answer, ServiceError)
+    assert str(answer).startswith(f"node 0 at 127.0.0.1:{port} did not say within 0 s that all nodes have come")
+
+
 def test_the_others_hear_which_node_did_not_come(port, time_is_up):
     time_is_up(30.0, spoken=1)
     answers = meet(((0, port), {"nnodes": 3, "timeout": 30.0}), ((1, port), {"nnodes": 3, "timeout": 120.0}))
