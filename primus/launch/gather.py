@@ -43,8 +43,8 @@ def gather(
             still_out = me.nnodes - 1 - len(meeting.connections)
             _refuse_those_to_come(arrivals, still_out, answer, min(time.monotonic() + REFUSAL, deadline))
             raise
-    _tell_all(meeting.connections, asdict(agreed))
-    return agreed, Link(meeting.by_node)
+    _tell_all(meeting, {**asdict(agreed), "host": me.host})
+    return agreed, Link(meeting.by_node, meeting.hosts)
 
 
 def refuse(port: int, nnodes: int, answer: dict[str, Any]) -> None:
@@ -68,6 +68,10 @@ class _Meeting:
 
         self.by_node: dict[int, socket.socket] = {}
         """To those to go on with."""
+
+    @property
+    def hosts(self) -> dict[int, str]:
+        return {rank: node.host for rank, node in self._nodes.items()}
 
     def wait(self, arrivals: Arrivals, deadline: float) -> None:
         told = False
@@ -123,13 +127,14 @@ class _Meeting:
         return ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
 
 
-def _tell_all(connections: list[socket.socket], answer: dict[str, Any]) -> None:
+def _tell_all(meeting: _Meeting, answer: dict[str, Any]) -> None:
     """The connections stay; the port is free for the store all the same, since nobody listens there."""
-    for place, connection in enumerate(connections):
+    connections = list(meeting.by_node.values())
+    for place, (rank, connection) in enumerate(meeting.by_node.items()):
         try:
             _answer(connection, answer)
         except OSError as error:
-            lost = ServiceError(f"a node went away before training could start: {error}")
+            lost = ServiceError(f"node {rank} ({meeting.hosts[rank]}) went away before training could start: {error}")
             for told in connections[:place]:  # they begin, and see that we are gone; a second answer is no message
                 told.close()
             _answer_each(connections[place:], refusal_answer(lost))

@@ -94,7 +94,7 @@ class Guard:
     def _lose(self, node: int) -> None:
         if node not in self.ended:
             self.ended[node] = {}
-            cause = f"node {node} went away: its launcher was killed, or the machine or the network failed"
+            cause = f"{self._link.name(node)} went away: its launcher was killed, or the machine or the network failed"
             self.finish(End(kind="lost", exit_status=int(ExitStatus.SERVICE), cause=cause))
 
     def _told_to_end(self, node: int, data: Mapping[str, Any]) -> None:

@@ -34,7 +34,8 @@ class Message:
 class Link:
     """The connections of one launcher, by node."""
 
-    def __init__(self, connections: Mapping[int, socket.socket]) -> None:
+    def __init__(self, connections: Mapping[int, socket.socket], hosts: Mapping[int, str] | None = None) -> None:
+        self._hosts = hosts or {}
         self._connections = dict(connections)
         self._rest = dict.fromkeys(connections, b"")
         self._lost: list[int] = []
@@ -50,6 +51,10 @@ class Link:
     def nodes(self) -> frozenset[int]:
         """Nodes that are there."""
         return frozenset(self._connections)
+
+    def name(self, node: int) -> str:
+        """`node 7 (gpu-host-12)`, as far as that is known."""
+        return f"node {node} ({self._hosts[node]})" if node in self._hosts else f"node {node}"
 
     def send(self, kind: str, /, **data: Any) -> None:
         """Tell every other node of this link."""

@@ -94,7 +94,8 @@ def _join(me: Node, address: tuple[str, int], deadline: float, patience: float) 
         raise error_told(answer["status"], answer["error"])
     if not RUN_ID.fullmatch(str(answer.get("run_id", ""))):
         raise ServiceError(f"node 0 at {address[0]}:{address[1]} went away before all nodes had come; see its output")
-    return Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"])), Link({0: connection})
+    agreed = Agreed(run_id=answer["run_id"], attempt=int(answer["attempt"]))
+    return agreed, Link({0: connection}, {0: str(answer.get("host", address[0]))})
 
 
 def _ask(me: Node, address: tuple[str, int], deadline: float, patience: float) -> tuple[socket.socket, str]:

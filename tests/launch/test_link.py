@@ -63,3 +63,9 @@ def test_nobody_to_talk_to_is_silence():
     alone.send("end")
     assert alone.receive(0.0) == []
     alone.close()
+
+
+def test_a_node_has_the_name_of_its_host_where_that_is_known():
+    link = Link({}, {1: "gpu-host-12"})
+    assert link.name(1) == "node 1 (gpu-host-12)"
+    assert link.name(2) == "node 2"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_node_that_goes_away_ends_the_job(two_nodes: Nodes, hold_after: Hold) 
     nodes[0].wait_for("step 2/12")
     nodes[1].process.kill()
     assert nodes[0].finish() == 5, nodes[0].text
-    assert nodes[0].status["cause"].startswith("node 1 went away")
+    assert nodes[0].status["cause"].startswith(f"node 1 ({socket.gethostname()}) went away")
 
 
 def test_a_divergence_that_comes_back_is_not_tried_a_third_time(train: Start) -> None:
