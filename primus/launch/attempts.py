@@ -118,8 +118,9 @@ def _last_step(job: Job) -> int | None:
 
 
 def _stopped(job: Job, asked: Interrupted) -> Ended:
-    status = 128 + asked.signal
-    _give_up(job, state="interrupted", exit_status=status, cause=f"stopped by {asked.signal.name}")
+    status, cause = 128 + asked.signal, f"stopped by {asked.signal.name}"
+    print(f"{job.name}: {cause}, not started again. Run directory: {job.run_dir}", file=sys.stderr)
+    _give_up(job, state="interrupted", exit_status=status, cause=cause)
     return Ended(exit_status=status, run_dir=job.run_dir)
 
 

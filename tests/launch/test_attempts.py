@@ -78,7 +78,7 @@ def again(outcome):
 
 
 @pytest.mark.parametrize("number", STOPS)
-def test_a_signal_in_the_pause_before_a_restart_ends_the_job(job, environ, monkeypatch, number):
+def test_a_signal_in_the_pause_before_a_restart_ends_the_job(job, environ, monkeypatch, capsys, number):
     def pause(seconds):
         os.kill(os.getpid(), number)
         time.sleep(seconds)
@@ -95,6 +95,7 @@ def test_a_signal_in_the_pause_before_a_restart_ends_the_job(job, environ, monke
     status = RunDirectory(job.run_dir).read_status()
     assert ended.exit_status == status.exit_status == 128 + number
     assert (status.state, status.cause) == ("interrupted", f"stopped by {number.name}")
+    assert f"toy: stopped by {number.name}, not started again." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", STOPS[:3])
